@@ -1,0 +1,49 @@
+# Every target sets up what it needs inside this checkout (.uv, .venv) from the lock files.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup check test test-all demo bench vectors docs lock clean
+
+setup: $(READY)
+
+$(READY): requirements.lock requirements-uv.lock pyproject.toml
+	@test -x .uv/bin/uv || { echo "setting up: uv, inside the checkout"; $(PYTHON) -m venv .uv \
+	  && .uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock; }
+	@test -x $(BIN)/python || .uv/bin/uv venv --quiet --python "$$(command -v $(PYTHON))" .venv
+	@echo "setting up: the locked dependencies, inside the checkout"
+	@.uv/bin/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@.uv/bin/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+check: setup
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_house.py
+
+test: setup
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: setup
+	$(BIN)/python -m pytest -n 2
+
+demo: setup
+	@$(BIN)/comity demo
+
+bench: setup
+	@$(BIN)/python -m bench.run
+
+vectors: setup
+	$(BIN)/python -m tests.vectors.make_vectors
+
+docs: setup
+	$(BIN)/python -m tests.make_docs
+
+lock: setup
+	.uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --extra demo --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis

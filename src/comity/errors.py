@@ -1,0 +1,187 @@
+"""Every error, by whose fault it is; the codes of the rules; the exit codes of every command.
+
+    ComityError
+    ├── Malformed      not in the format               their bytes       drop it, say so
+    ├── Forged         signature or hash does not fit  their bytes       drop it, say so
+    ├── Refused(rule)  authentic, not allowed now      their statement   tell them the rule
+    ├── HostFault      the host broke the protocol     the host          stop cosigning, alarm
+    ├── MemberFault    a member broke the protocol     that member       keep evidence
+    ├── StudyFault     the study's code failed         its author        code, file, line only
+    ├── DataFault      the site's data do not fit      the data's owner  file, row, column
+    ├── Unavailable    network or disk                 the world         retry later
+    └── Misconfigured  settings                        the operator      name the setting
+
+A message says what was expected, what came, and the next step. It never holds a secret, a share, a
+mask, a value or a row of data. `AssertionError` is our own bug.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+
+class ExitCode(IntEnum):
+    """One table for every command (architecture.md 1.9)."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    AGAINST_RULES = 3
+    NOT_VERIFIED = 4
+    CONSENT_MISSING = 5
+    NO_ANCHOR = 6
+    TOO_OLD = 7
+
+
+class Rule(Enum):
+    """Why an authentic statement has no effect (it is void), or may not be said (it is refused).
+
+    The values are stable text codes; `docs/rules.md` explains each, a test triggers each.
+    """
+
+    # form that only the replayed state can judge: such an entry is never appended
+    UNKNOWN_AUTHOR = "unknown-author"
+    WRONG_COMMONS = "wrong-commons"
+    CHAIN_BROKEN = "chain-broken"
+    HEAD_UNKNOWN = "head-unknown"
+    HELD_BACK = "held-back"
+    # anybody
+    NOT_FOUNDED = "not-founded"
+    WRONG_PARTY = "wrong-party"
+    NO_SUCH_THING = "no-such-thing"
+    SAID_BEFORE = "said-before"
+    TOO_SOON = "too-soon"
+    # founding and data sets
+    KEYS_NOT_IN_CHARTER = "keys-not-in-charter"
+    ID_TAKEN = "id-taken"
+    # studies
+    STUDY_OUT_OF_BOUNDS = "study-out-of-bounds"
+    BUDGET_WITHOUT_EVENTS = "budget-without-events"
+    VERSION_NOT_DECLARED = "version-not-declared"
+    NO_CONSENT = "no-consent"
+    SEALING_KEY_INVALID = "sealing-key-invalid"
+    SEALING_KEY_USED = "sealing-key-used"
+    SERIAL_NOT_NEXT = "serial-not-next"
+    # votes and releases
+    BASE_CHANGED = "base-changed"
+    VOTE_CLOSED = "vote-closed"
+    NOT_DECIDED = "not-decided"
+    # rounds
+    NOT_AS_DERIVED = "not-as-derived"
+    ATTEMPT_NOT_ENDED = "attempt-not-ended"
+    ROUND_NOT_OPEN = "round-not-open"
+    PHASE_CLOSED = "phase-closed"
+    PHASE_NOT_OPEN = "phase-not-open"
+    TOO_FEW = "too-few"
+    BAD_POINT = "bad-point"
+    SHARE_DOES_NOT_FIT = "share-does-not-fit"
+    TOO_MANY_COMPLAINTS = "too-many-complaints"
+    CHECK_VALUE_MISSING = "check-value-missing"
+    AFTER_ABANDON = "after-abandon"
+    BEFORE_QUORUM = "before-quorum"
+    NOT_TRUTHFUL = "not-truthful"
+    # only at a member's own node: it does not say the statement
+    SITE_FORBIDS = "site-forbids"
+    SET_NEARLY_EQUAL = "set-nearly-equal"
+    WORK_SUMMED_BEFORE = "work-summed-before"
+    AMNESIA = "amnesia"
+    CLOCK_APART = "clock-apart"
+    SANDBOX_MISSING = "sandbox-missing"
+
+
+class ComityError(Exception):
+    """Base of all; never raised itself."""
+
+
+class Malformed(ComityError):
+    """Bytes that are not in the format."""
+
+
+class Forged(ComityError):
+    """A signature or a hash that does not fit."""
+
+
+class Refused(ComityError):
+    """Authentic, but against a rule.
+
+    Args:
+        rule: which rule.
+        message: what was expected, what came, what to do next.
+    """
+
+    def __init__(self, rule: Rule, message: str) -> None:
+        super().__init__(f"{message} [{rule.value}]")
+        self.rule = rule
+
+
+class HostFaultKind(Enum):
+    SPLIT_VIEW = "split-view"
+    ROLLBACK = "rollback"
+    INADMISSIBLE = "inadmissible"
+    WITHHELD = "withheld"
+    WRONG_SUM = "wrong-sum"
+
+
+class HostFault(ComityError):
+    """The host broke the protocol; `evidence` is bytes that prove it to anyone (may be empty)."""
+
+    def __init__(self, kind: HostFaultKind, message: str, evidence: bytes = b"") -> None:
+        super().__init__(f"{message} [{kind.value}]")
+        self.kind = kind
+        self.evidence = evidence
+
+
+class MemberFaultKind(Enum):
+    FALSE_CHECK = "false-check"
+    BAD_SHARE = "bad-share"
+    BAD_DEALING = "bad-dealing"
+    TWO_STATEMENTS = "two-statements"
+    BAD_SUM = "bad-sum"
+
+
+class MemberFault(ComityError):
+    """A member broke the protocol. `seats`: places in the roster, from 1; empty when anonymous."""
+
+    def __init__(self, kind: MemberFaultKind, message: str, seats: tuple[int, ...] = ()) -> None:
+        super().__init__(f"{message} [{kind.value}]")
+        self.kind = kind
+        self.seats = seats
+
+
+class StudyFaultKind(Enum):
+    NOT_FINITE = "not-finite"
+    WRONG_SHAPE = "wrong-shape"
+    WEIGHT_OUT_OF_RANGE = "weight-out-of-range"
+    CODE_FAILED = "code-failed"
+    NOT_LOADABLE = "not-loadable"
+    LIMIT_EXCEEDED = "limit-exceeded"
+    BAD_OUTPUT = "bad-output"
+
+
+class StudyFault(ComityError):
+    """The study's own code failed. `where`: file and line of the study, or "" when unknown."""
+
+    def __init__(self, kind: StudyFaultKind, message: str, where: str = "") -> None:
+        super().__init__(f"{message}{f' at {where}' if where else ''} [{kind.value}]")
+        self.kind = kind
+        self.where = where
+
+
+class DataFault(ComityError):
+    """The site's data do not fit what the study declares. `where`: file, row, column; no value."""
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
+
+
+class Unavailable(ComityError):
+    """Network or disk; trying again later may help."""
+
+
+class Misconfigured(ComityError):
+    """A setting is wrong, missing or unknown; the message names it and what is allowed."""
+
+
+class HeadMoved(Unavailable):
+    """Another writer has moved the stored head: the compare-and-swap did not happen."""
