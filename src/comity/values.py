@@ -1,7 +1,7 @@
 """Ids, digests, times, labelled hashes, and every limit with its unit. Knows nothing else.
 
 Times are POSIX seconds (`..._s`), the one unit on the wire and in code. Digests are SHA-256,
-written as 64 lower-case hex digits wherever they are text. Labelled hashes follow aggregation.md 5.1.
+written as 64 lower-case hex digits wherever they are text. Labelled hashes: aggregation.md 5.1.
 """
 
 from __future__ import annotations
