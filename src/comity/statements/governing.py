@@ -1,0 +1,134 @@
+"""What is said about the commons itself: founding, being alive, proposals, votes, releases.
+
+One class per tag; a tag never changes meaning, loses or gains a field. `about()` gives the
+subjects of the in-toto statement; an empty tuple means the charter. Who may say what, and when it
+is void, is decided in `commons/`, never here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, final
+
+from msgspec import Meta, Struct
+
+from comity.statements.fields import (
+    About,
+    Bytes32,
+    Bytes64,
+    Bytes65,
+    Count,
+    DigestField,
+    MemberField,
+    Signature,
+    StatementIdField,
+    TextField,
+)
+from comity.values import Digest
+
+
+@final
+class PublicKeys(Struct, frozen=True, forbid_unknown_fields=True):
+    """The four standing keys of a member (architecture.md 1.5), each used in one commons only.
+
+    statement, head, host: Ed25519, 32 bytes raw. model: P-256, 65 bytes, uncompressed point.
+    """
+
+    head: Bytes32
+    host: Bytes32
+    model: Bytes65
+    statement: Bytes32
+
+
+@final
+class KeySet(Struct, frozen=True, forbid_unknown_fields=True):
+    """The document whose digest the charter pins: SHA-256 of its canonical JSON."""
+
+    keys: PublicKeys
+    member: MemberField
+    serial: Count
+
+
+@final
+class Possession(Struct, frozen=True, forbid_unknown_fields=True):
+    """Each key's signature over `keysets.possession_text`: a head's text, so that a host key never
+    signs anything that is not one. head, host, statement: Ed25519; model: ECDSA in DER."""
+
+    head: Bytes64
+    host: Bytes64
+    model: Signature
+    statement: Bytes64
+
+
+@final
+class CommonsFound(Struct, frozen=True, forbid_unknown_fields=True):
+    """A founder enters: this is my key set, and I hold its keys. Signed with its statement key."""
+
+    tag: ClassVar[str] = "commons.found"
+    key_set: KeySet
+    possession: Possession
+
+    def about(self) -> tuple[About, ...]:
+        return ()
+
+
+@final
+class Seen(Struct, frozen=True, forbid_unknown_fields=True):
+    """I am here, and this is my clock: moves commons time and round time."""
+
+    tag: ClassVar[str] = "seen"
+
+    def about(self) -> tuple[About, ...]:
+        return ()
+
+
+@final
+class ReleaseMotion(Struct, frozen=True, forbid_unknown_fields=True):
+    """Publish the result of an accepted round as the content that `manifest` names."""
+
+    manifest: DigestField
+    model: DigestField
+    round_no: Annotated[int, Meta(ge=1)]
+    study: StatementIdField
+
+
+@final
+class ProposalOpen(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A wish put to the vote. `motion` names the kind; its content is in the field of that name."""
+
+    tag: ClassVar[str] = "proposal.open"
+    motion: Literal["release"]
+    release: ReleaseMotion
+    reason: TextField = ""
+
+    def about(self) -> tuple[About, ...]:
+        return (("manifest", self.release.manifest), ("model", self.release.model))
+
+
+@final
+class VoteCast(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A member's answer to a proposal; the last one before closing counts."""
+
+    tag: ClassVar[str] = "vote.cast"
+    choice: Literal["yes", "no", "abstain"]
+    proposal: StatementIdField
+    reason: TextField = ""
+
+    def about(self) -> tuple[About, ...]:
+        return (("proposal", Digest(self.proposal)),)
+
+
+@final
+class ReleaseSign(Struct, frozen=True, forbid_unknown_fields=True):
+    """I replayed the log; the decision for this release stands and its content is this one."""
+
+    tag: ClassVar[str] = "release.sign"
+    manifest: DigestField
+    model: DigestField
+    proposal: StatementIdField
+
+    def about(self) -> tuple[About, ...]:
+        return (("manifest", self.manifest), ("model", self.model))
+
+
+Governing = CommonsFound | Seen | ProposalOpen | VoteCast | ReleaseSign
+GOVERNING: tuple[type[Governing], ...] = (CommonsFound, Seen, ProposalOpen, VoteCast, ReleaseSign)

@@ -1,0 +1,199 @@
+"""What is said about data sets, studies and consent.
+
+One class per tag; a tag never changes meaning, loses or gains a field. Who may say what, and when
+it is void, is decided in `commons/studies.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, final
+
+from msgspec import Meta, Struct
+
+from comity.statements.fields import (
+    About,
+    Count,
+    DatasetField,
+    DigestField,
+    Duration,
+    Millionths,
+    Positive,
+    SealingKey,
+    SlugField,
+    StatementIdField,
+    TextField,
+    Words,
+)
+from comity.values import ROSTER_MAX, Digest
+
+
+@final
+class DatasetDeclare(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An owner says that it has a data set, in this version. Said again for each new version.
+
+    version: a salted hash of the bytes (the salt stays at the node), so that it tells nobody what
+    is in it. unit: what one row stands for. A budget (epsilon in millionths, delta in
+    trillionths) is the ceiling of all privacy events of the data set; none: no noise is asked for.
+    """
+
+    tag: ClassVar[str] = "dataset.declare"
+    dataset: DatasetField
+    unit: SlugField
+    version: DigestField
+    delta_trillionths: Count = 0
+    epsilon_millionths: Millionths = 0
+    title: TextField = ""
+
+    def about(self) -> tuple[About, ...]:
+        return (("dataset", self.version),)
+
+
+@final
+class UpdateRule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the next model follows from the sum (learning/steps.py). fedavg uses server_lr only."""
+
+    name: Literal["fedavg", "fedadam", "fedyogi", "fedadagrad"]
+    server_lr_millionths: Positive
+    beta1_millionths: Annotated[int, Meta(ge=0, lt=1_000_000)] = 0
+    beta2_millionths: Annotated[int, Meta(ge=0, lt=1_000_000)] = 0
+    tau_trillionths: Count = 0
+
+
+@final
+class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds after the `time` of round.open, in round time; each not before the one before it."""
+
+    join_by_s: Duration
+    ready_by_s: Duration
+    resolve_by_s: Duration
+    start_by_s: Duration
+    commit_by_s: Duration
+    confirm_by_s: Duration
+    reveal_by_s: Duration
+    end_by_s: Duration
+
+
+@final
+class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a study fixes for all its rounds (aggregation.md 4).
+
+    colluders: c. survivors_min: u_min. words: L. code, layout, model, moments: digests of blobs
+    (moments: the update rule's state, absent when it has none). parameters: digest of all else
+    that determines an update.
+    """
+
+    attempts_max: Annotated[int, Meta(ge=1, le=1_000)]
+    code: DigestField
+    colluders: Annotated[int, Meta(ge=1, le=ROSTER_MAX)]
+    deadlines: Deadlines
+    layout: DigestField
+    model: DigestField
+    parameters: DigestField
+    rounds_max: Annotated[int, Meta(ge=1, le=100_000)]
+    rule: UpdateRule
+    survivors_min: Annotated[int, Meta(ge=1, le=ROSTER_MAX)]
+    weight_max: Positive
+    weights: Literal["equal", "declared", "hidden"]
+    words: Words
+    moments: DigestField | None = None
+
+
+@final
+class StudyRegister(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A registered piece of joint work; its id is the id of this statement."""
+
+    tag: ClassVar[str] = "study.register"
+    name: SlugField
+    plan: Plan
+    title: TextField = ""
+
+    def about(self) -> tuple[About, ...]:
+        return (
+            ("code", self.plan.code),
+            ("layout", self.plan.layout),
+            ("model", self.plan.model),
+        )
+
+
+@final
+class ConsentGive(Struct, frozen=True, forbid_unknown_fields=True):
+    """The owner lets a study use one version of a data set. exposed: it accepts that absences may
+    show nearly its update (aggregation.md 5.10), so that the study need not wait for it."""
+
+    tag: ClassVar[str] = "consent.give"
+    dataset: DatasetField
+    exposed: bool
+    study: StatementIdField
+    version: DigestField
+
+    def about(self) -> tuple[About, ...]:
+        return (("dataset", self.version), ("study", Digest(self.study)))
+
+
+@final
+class ConsentRefuse(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The owner says no."""
+
+    tag: ClassVar[str] = "consent.refuse"
+    study: StatementIdField
+    reason: TextField = ""
+
+    def about(self) -> tuple[About, ...]:
+        return (("study", Digest(self.study)),)
+
+
+@final
+class ConsentWithdraw(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The owner takes its consent back; a Commit already sent may still be in a sum."""
+
+    tag: ClassVar[str] = "consent.withdraw"
+    study: StatementIdField
+    reason: TextField = ""
+
+    def about(self) -> tuple[About, ...]:
+        return (("study", Digest(self.study)),)
+
+
+@final
+class StudyEnrol(Struct, frozen=True, forbid_unknown_fields=True):
+    """A member takes part from the next attempt on; brings a sealing key. serial: 0, 1, 2, ..."""
+
+    tag: ClassVar[str] = "study.enrol"
+    sealing_key: SealingKey
+    serial: Count
+    study: StatementIdField
+
+    def about(self) -> tuple[About, ...]:
+        return (("study", Digest(self.study)),)
+
+
+@final
+class StudyLeave(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A member leaves a study by itself."""
+
+    tag: ClassVar[str] = "study.leave"
+    study: StatementIdField
+    reason: TextField = ""
+
+    def about(self) -> tuple[About, ...]:
+        return (("study", Digest(self.study)),)
+
+
+Studying = (
+    DatasetDeclare
+    | StudyRegister
+    | ConsentGive
+    | ConsentRefuse
+    | ConsentWithdraw
+    | StudyEnrol
+    | StudyLeave
+)
+STUDYING: tuple[type[Studying], ...] = (
+    DatasetDeclare,
+    StudyRegister,
+    ConsentGive,
+    ConsentRefuse,
+    ConsentWithdraw,
+    StudyEnrol,
+    StudyLeave,
+)
