@@ -1,8 +1,8 @@
 """What is said in a round: the messages of aggregation.md 5.3, in its order.
 
 One class per tag; a tag never changes meaning, loses or gains a field. H_open, H_close and
-hash(Join) are statement ids; bit sets, seats and encodings are those of aggregation.md 5.14. What is allowed
-when is decided in `commons/rounds.py`.
+hash(Join) are statement ids; bit sets, seats and encodings are those of aggregation.md 5.14.
+What is allowed when is decided in `commons/rounds.py`.
 """
 
 from __future__ import annotations
