@@ -1,0 +1,234 @@
+"""What the log means so far: an immutable value, the same on every machine (integers only).
+
+`fold.py` makes the next one from an entry. Mappings are never changed in place; a change copies the
+one mapping it concerns. `FirstSeen` is the one exception, and says why it is safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+from comity.commons.attempts import Ended, Live
+from comity.commons.charter import Charter
+from comity.errors import Rule
+from comity.statements.governing import KeySet, ReleaseMotion
+from comity.statements.studies import StudyRegister
+from comity.values import CommonsId, DatasetId, Digest, MemberId, StatementId
+
+
+@final
+class FirstSeen:
+    """Keys that were seen, each with the index of the entry that first showed it.
+
+    Shared by all states of one replay. A state of size s looks only below s, so what a later or a
+    discarded state noted is invisible to it; noting again from a discarded index overwrites.
+    """
+
+    __slots__ = ("_index",)
+
+    def __init__(self) -> None:
+        self._index: dict[bytes, int] = {}
+
+    def before(self, seen: bytes, size: int) -> bool:
+        """Whether it was first seen in an entry below `size`."""
+        index = self._index.get(seen)
+        return index is not None and index < size
+
+    def note(self, seen: bytes, index: int) -> None:
+        """Note it at this index, unless an earlier entry showed it."""
+        if not self.before(seen, index):
+            self._index[seen] = index
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Author:
+    """One author's chain: what its next statement must continue, and its latest clock.
+
+    seq, last: of its newest entry (seq -1 and NOTHING before the first). void_day: the commons day
+    (commons time // 86400) in which void_count entries of it were void.
+    """
+
+    seq: int
+    last: StatementId
+    head_size: int
+    time_s: int
+    void_day: int
+    void_count: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A declared data set in its newest version."""
+
+    id: DatasetId
+    owner: MemberId
+    version: Digest
+    unit: str
+    epsilon_millionths: int
+    delta_trillionths: int
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the owner set a ceiling on privacy events."""
+        return self.epsilon_millionths > 0 or self.delta_trillionths > 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A member's yes to a study, for one version of one data set."""
+
+    dataset: DatasetId
+    version: Digest
+    exposed: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A member in a study. sealing_key: unused, 1216 bytes; None once an Open pinned it.
+
+    serial: of its newest study.enrol.
+    """
+
+    serial: int
+    sealing_key: bytes | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The result of one round: what the next one starts from, and what a release publishes."""
+
+    round_no: int
+    attempt: int
+    opened: StatementId
+    closed: StatementId
+    model: Digest
+    moments: Digest | None
+    total: Digest
+    survivors: frozenset[MemberId]
+    index: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A registered study and where it stands.
+
+    members_min: u_min of the plan. attempt: number of the newest attempt opened (0: none).
+    current: the live attempt, None between attempts. ended: all ended attempts, oldest first.
+    left: members that left by their own statement. excluded: members that t disputes named.
+    """
+
+    id: StatementId
+    author: MemberId
+    index: int
+    register: StudyRegister
+    plan_digest: Digest
+    consents: Mapping[MemberId, Consent]
+    refused: frozenset[MemberId]
+    left: frozenset[MemberId]
+    excluded: frozenset[MemberId]
+    enrolled: Mapping[MemberId, Enrolment]
+    roster_index: int
+    attempt: int
+    current: Live | None
+    ended: tuple[Ended, ...]
+    results: tuple[Accepted, ...]
+
+    @property
+    def round_no(self) -> int:
+        """The round that is due or under way, from 1; rounds_max + 1 when all are done."""
+        return len(self.results) + 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether all rounds of the plan have a result."""
+        return len(self.results) >= self.register.plan.rounds_max
+
+    @property
+    def model(self) -> tuple[Digest, Digest | None]:
+        """(model, moments) the next round starts from."""
+        if self.results:
+            return self.results[-1].model, self.results[-1].moments
+        return self.register.plan.model, self.register.plan.moments
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A proposal, its votes, and what they decided (derived, never said).
+
+    closes_s: commons time. decided: None while open. decided_index: of the entry that decided.
+    signed: members whose release.sign stands, with the index of its entry.
+    """
+
+    id: StatementId
+    author: MemberId
+    index: int
+    motion: ReleaseMotion
+    closes_s: int
+    electorate: frozenset[MemberId]
+    votes: Mapping[MemberId, str]
+    decided: bool | None
+    decided_index: int
+    signed: Mapping[MemberId, int]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything the first `size` entries mean.
+
+    founded_size: the log size at which all founders had entered; 0 before. keys: of the founders
+    that entered. commons_time_s: architecture.md 1.6.
+    """
+
+    charter: Charter
+    commons: CommonsId
+    size: int
+    founded_size: int
+    keys: Mapping[MemberId, KeySet]
+    authors: Mapping[MemberId, Author]
+    commons_time_s: int
+    datasets: Mapping[DatasetId, Dataset]
+    studies: Mapping[StatementId, Study]
+    proposals: Mapping[StatementId, Proposal]
+    seen: FirstSeen
+
+    @property
+    def members(self) -> tuple[MemberId, ...]:
+        """Members of the epoch in force, sorted. In this version: the founders."""
+        return tuple(sorted(founder.id for founder in self.charter.founders))
+
+    @property
+    def host(self) -> MemberId:
+        """The member in office as host."""
+        return self.charter.host
+
+    @property
+    def quorum(self) -> int:
+        """How many distinct members must cosign a head to make it final."""
+        return self.charter.quorum
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The statement took effect."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Void:
+    """The statement stays in the log without effect, by this rule."""
+
+    rule: Rule
+
+
+Outcome = Done | Void
