@@ -1,8 +1,9 @@
 """One attempt of a round, as types: what the log has said so far, one type per phase.
 
     Joining ─► Readying ─► Resolving ─► Starting ─► Masking ─► Closing ─► Confirming ─► Revealing
-                                            │          └──────────┴───────────┴─────────────┴─► Ended
-                                            └─► Ended (unstarted)
+                                           │           │          │           │             │
+                                           ▼           ▼          ▼           ▼             ▼
+                                         Ended: unstarted, or by quorum sealed, burned, accepted
 
 A phase holds exactly what its protocol step may use; what is not known yet has no field. The types
 know no rule: `rounds.py` moves from one to the next. Seats are places in the roster, from 1.

@@ -1,8 +1,8 @@
 """The charter: what all founders sign. Strict: unknown or contradictory settings are refused.
 
-Its canonical JSON is what is hashed: the commons id is the SHA-256 of those bytes. This version holds
-members, host, cosigning quorum, the bounds of studies and the vote on releases; the full charter adds
-its own sections beside these.
+Its canonical JSON is what is hashed: the commons id is the SHA-256 of those bytes. This version
+holds members, host, cosigning quorum, the bounds of studies and the vote on releases; the full
+charter adds its own sections beside these.
 """
 
 from __future__ import annotations
