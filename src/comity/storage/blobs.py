@@ -1,0 +1,276 @@
+"""Bulk bytes in a folder: `<name>` when finished, `<name>.part` while they come in.
+
+Decided here: what a file name may be, where an upload resumes, and when bytes count as safely here.
+Knows nothing of what the bytes mean. A part is locked while it is written or finished, and a writer
+that has waited checks that the part is still the file under its name. Contracts: `ports.BlobStore`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import final
+
+from comity.errors import Forged, Malformed, Unavailable
+from comity.storage.database import pass_by
+from comity.storage.ports import BlobCheck, Hook
+from comity.values import BLOB_BYTES_MAX, BLOB_CHUNK_BYTES, BlobName, is_digest, same_bytes
+
+QUOTA_BYTES = 256 * 2**30
+"""How much a blob folder may hold unless its owner says otherwise."""
+
+
+class WrongOffset(Unavailable):
+    """A chunk that does not start where the stored bytes end. stored: where to resume."""
+
+    def __init__(self, stored: int, offset: int) -> None:
+        super().__init__(f"the chunk starts at byte {offset}; go on at byte {stored}")
+        self.stored = stored
+
+
+@final
+class FileBlobStore:
+    """`ports.BlobStore` in one folder; see there for what each method promises.
+
+    Args:
+        folder: made, with mode 0700, when absent. One process owns it.
+        quota_bytes: for all blobs together, finished or not.
+        blob_bytes_max: for one blob.
+        hook: called at "written", "checked", "renamed" and "dropped".
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        quota_bytes: int = QUOTA_BYTES,
+        blob_bytes_max: int = BLOB_BYTES_MAX,
+        hook: Hook = pass_by,
+    ) -> None:
+        self._folder = folder
+        self._quota_bytes = quota_bytes
+        self._blob_bytes_max = blob_bytes_max
+        self._hook = hook
+        self._turn = threading.Lock()
+        with _disk_faults(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for left_over in folder.glob("*.moving"):
+                left_over.unlink()
+            self._used_bytes = sum(found.stat().st_size for found in os.scandir(folder))
+
+    def used_bytes(self) -> int:
+        """Bytes of all blobs here, finished or not."""
+        return self._used_bytes
+
+    def unfinished(self) -> list[BlobName]:
+        """Names of the blobs that still come in, or whose sender never came back."""
+        with _disk_faults(self._folder):
+            return sorted(BlobName(part.stem) for part in self._folder.glob("*.part"))
+
+    def stored(self, name: BlobName) -> int:
+        for place in self._places(name):
+            size = _size(place)
+            if size is not None:
+                return size
+        return 0
+
+    def finished(self, name: BlobName) -> bool:
+        return _size(self._places(name)[0]) is not None
+
+    def write(self, name: BlobName, offset: int, chunk: bytes | memoryview) -> None:
+        whole, part = self._places(name)
+        end = offset + len(chunk)
+        if end > self._blob_bytes_max:
+            raise Malformed(f"a blob holds at most {self._blob_bytes_max} bytes, this one {end}")
+        if (size := _size(whole)) is not None:
+            raise WrongOffset(size, offset)
+        with _disk_faults(part), self._locked(part, os.O_CREAT) as descriptor:
+            stored = os.fstat(descriptor).st_size
+            if offset != stored:
+                raise WrongOffset(stored, offset)
+            self._charge(len(chunk))
+            try:
+                _write_all(descriptor, chunk, offset)
+                self._hook("written")
+            except BaseException:
+                os.ftruncate(descriptor, offset)
+                self._charge(-len(chunk))
+                raise
+
+    def finish(self, name: BlobName, check: BlobCheck | None = None) -> None:
+        whole, part = self._places(name)
+        if _size(whole) is not None:
+            return
+        with _disk_faults(part), self._locked(part, 0) as descriptor:
+            try:
+                _check(part, name, check)
+            except Forged:
+                part.unlink()
+                self._charge(-os.fstat(descriptor).st_size)
+                raise
+            self._hook("checked")
+            os.fsync(descriptor)
+            # Die before the rename: the part is complete, and `finish` is called again.
+            part.rename(whole)
+            self._hook("renamed")
+            _sync_folder(self._folder)
+
+    def read(self, name: BlobName, start: int, stop: int) -> bytes:
+        place = self.path(name)
+        with _disk_faults(place):
+            descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                size = os.fstat(descriptor).st_size
+                if not 0 <= start <= stop <= size:
+                    raise Malformed(f"bytes {start} to {stop} of a blob of {size} bytes")
+                found = os.pread(descriptor, stop - start, start)
+            finally:
+                os.close(descriptor)
+        if len(found) != stop - start:
+            raise Unavailable("the blob was cut short while it was read; try again")
+        return found
+
+    def path(self, name: BlobName) -> Path:
+        whole = self._places(name)[0]
+        if _size(whole) is None:
+            raise Unavailable(f"blob {name} is not here; fetch it from another member")
+        return whole
+
+    def drop(self, name: BlobName) -> None:
+        for place in self._places(name):
+            with _disk_faults(place):
+                size = _size(place)
+                if size is not None:
+                    place.unlink()
+                    self._charge(-size)
+        self._hook("dropped")
+        with _disk_faults(self._folder):
+            _sync_folder(self._folder)
+
+    def adopt(self, source: Path, name: BlobName, check: BlobCheck | None = None) -> None:
+        whole, part = self._places(name)
+        size = _size(source)
+        if size is None:
+            if _size(whole) is not None:
+                return  # moved in before a crash
+            raise Unavailable(f"{source} is no regular file; write it first")
+        if size > self._blob_bytes_max:
+            raise Malformed(f"a blob holds at most {self._blob_bytes_max} bytes, this one {size}")
+        with _disk_faults(source):
+            _check(source, name, check)
+            self._hook("checked")
+            self._charge(size)
+            replaced = _size(whole) or 0
+            try:
+                _move_durably(source, whole)
+            except BaseException:
+                self._charge(-size)
+                raise
+            self._charge(-replaced)
+            self._hook("renamed")
+            _sync_folder(self._folder)
+            left_over = _size(part)
+            if left_over is not None:
+                part.unlink()
+                self._charge(-left_over)
+
+    def _places(self, name: BlobName) -> tuple[Path, Path]:
+        """The file when finished, and before. No other text than a digest becomes a path."""
+        if not is_digest(name):
+            raise Malformed("a blob's name is 64 lower-case hex digits")
+        return self._folder / name, self._folder / f"{name}.part"
+
+    def _charge(self, count: int) -> None:
+        with self._turn:
+            if count > 0 and self._used_bytes + count > self._quota_bytes:
+                raise Unavailable(
+                    f"the blob folder may hold {self._quota_bytes} bytes and is full;"
+                    " drop blobs or raise the quota"
+                )
+            self._used_bytes += count
+
+    @contextmanager
+    def _locked(self, part: Path, flags: int) -> Iterator[int]:
+        """The part, open and locked against every other writer, of this process or another."""
+        try:
+            descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+        except FileNotFoundError:
+            raise Unavailable("nothing of this blob is here; send it from byte 0") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Between open and lock another writer may have finished or dropped this very file.
+            if not os.path.exists(part) or not os.path.samestat(os.fstat(descriptor), part.stat()):
+                raise Unavailable("the blob was finished or dropped meanwhile; ask what is stored")
+            yield descriptor
+        except BlockingIOError:
+            raise Unavailable("another sender is writing this blob; try again") from None
+        finally:
+            os.close(descriptor)
+
+
+def _size(place: Path) -> int | None:
+    """Bytes of a regular file; None when there is none. A link is none."""
+    try:
+        found = place.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _check(place: Path, name: BlobName, check: BlobCheck | None) -> None:
+    if check is not None:
+        check(place)
+        return
+    with place.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not same_bytes(digest.encode(), name.encode()):
+        raise Forged(f"the bytes have SHA-256 {digest}, their name is {name}; send them again")
+
+
+def _write_all(descriptor: int, chunk: bytes | memoryview, offset: int) -> None:
+    rest = memoryview(chunk).cast("B")
+    while rest:
+        count = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[count:], offset + count
+
+
+def _move_durably(source: Path, whole: Path) -> None:
+    """Rename; from another file system: copy beside the target first, so that it appears whole."""
+    with source.open("rb") as file:
+        os.fsync(file.fileno())
+        if source.stat().st_dev == whole.parent.stat().st_dev:
+            source.rename(whole)
+            _sync_folder(source.parent)
+            return
+        beside = whole.with_name(f"{whole.name}.moving")
+        with beside.open("wb") as copy:
+            shutil.copyfileobj(file, copy, BLOB_CHUNK_BYTES)
+            copy.flush()
+            os.fsync(copy.fileno())
+    beside.rename(whole)
+    source.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _disk_faults(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"cannot use {place} ({error.strerror}); check space and permissions of the disk"
+        ) from error

@@ -1,0 +1,376 @@
+"""A node's memory: what it has said and promised, its round secrets, its works.
+
+Decided here: journal, outbox and the author's `seq` are one table, written in one durable
+transaction per statement, whose constraints are the promises of a member (R1 to R3, R8). Knows no
+cryptography of rounds and does not judge statements. Secrets lie sealed in the database and their
+keys beside it (`erasable.py`). Source: aggregation.md 5.9, 12; contracts in `ports.Journal`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import final
+
+from comity.errors import HeadMoved, Refused, Rule, Unavailable
+from comity.storage import works as works_table
+from comity.storage.database import Database, Schema, pass_by
+from comity.storage.erasable import KeyFolder, Sealed
+from comity.storage.ports import Attempt, Hook, SaidBefore, WorkRecord
+from comity.values import DatasetId, Digest, StatementId
+
+NOT_AFTER_ABANDON = frozenset(
+    f"round.{verb}"
+    for verb in ("join", "ready", "resolve", "commit", "confirm", "reveal", "recover", "accept")
+)
+"""What a member does not say in an attempt it has abandoned (R3)."""
+
+_SCHEMA = Schema(
+    application_id=0x434A524E,  # "CJRN"
+    version=1,
+    tables="""
+    CREATE TABLE said (
+        seq INTEGER PRIMARY KEY CHECK (seq >= 0),
+        statement_id TEXT NOT NULL UNIQUE,
+        tag TEXT NOT NULL,
+        study TEXT,
+        round_no INTEGER,
+        attempt INTEGER,
+        idx INTEGER,      -- its place in the log, once it is there
+        envelope BLOB,    -- NULL once a final head covers it
+        UNIQUE (study, round_no, attempt, tag)
+    ) STRICT;
+    CREATE TABLE secret (
+        name TEXT PRIMARY KEY,
+        lock_id TEXT NOT NULL UNIQUE,
+        sealed BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE cosigned (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        size INTEGER NOT NULL,
+        root BLOB NOT NULL CHECK (length(root) = 32)
+    ) STRICT;
+    CREATE TABLE amnesia (
+        study TEXT NOT NULL,
+        round_no INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        PRIMARY KEY (study, round_no, attempt)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE setting (name TEXT PRIMARY KEY, content BLOB NOT NULL) STRICT;
+    """
+    + works_table.TABLE,
+)
+
+
+@final
+class SqliteJournal:
+    """`ports.Journal` in `folder`/node.sqlite and `folder`/round-keys; see there for the promises.
+
+    Args:
+        folder: the node's own, which must exist.
+        hook: called at the commit points of `Database`, and at "sealed" and "unlinking".
+    """
+
+    def __init__(self, folder: Path, *, hook: Hook = pass_by) -> None:
+        self._hook = hook
+        self._database = Database(folder / "node.sqlite", _SCHEMA, hook=hook)
+        try:
+            with _disk_faults(folder):
+                self._locks = KeyFolder(folder / "round-keys")
+            self._clear_left_overs()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def close(self) -> None:
+        """Give the file back; again changes nothing."""
+        self._database.close()
+
+    # -- statements ---------------------------------------------------------------------------
+
+    def say(
+        self,
+        envelope: bytes,
+        *,
+        statement_id: StatementId,
+        seq: int,
+        tag: str,
+        scope: Attempt | None = None,
+        stage: bytes | None = None,
+        released: bool | None = None,
+        works: Sequence[WorkRecord] = (),
+    ) -> None:
+        assert tag.startswith("round.") == (scope is not None), (
+            "rounds, and they alone, have a scope"
+        )
+        assert stage is None or scope is not None, "a stage belongs to an attempt"
+        assert (tag == "round.abandon") == (released is not None), "abandon says what was released"
+        with self._database.transaction() as writing:
+            if scope is not None:
+                _check_promises(writing, scope, tag, released)
+            last = _last_said(writing)
+            due = last[0] + 1 if last else 0
+            if seq != due:
+                raise HeadMoved(f"my next statement has seq {due}, not {seq}; build it again")
+            writing.execute(
+                "INSERT INTO said VALUES (?, ?, ?, ?, ?, ?, NULL, ?)",
+                (seq, statement_id, tag, *(scope or (None, None, None)), envelope),
+            )
+            works_table.record(writing, works)
+            old = []
+            if stage is not None and scope is not None:
+                old = self._put_secret(writing, _stage_name(scope), stage)
+        self._erase_locks(old)
+
+    def recall(
+        self, statement_id: StatementId, *, seq: int, tag: str, scope: Attempt | None, index: int
+    ) -> None:
+        """Take over a statement of mine that the log holds and this journal does not (R8).
+
+        For a node that was restored: its promises count again, its bytes are in the log. In seq
+        order; again changes nothing. Raises HeadMoved: `seq` is not the next of my chain.
+        """
+        with self._database.transaction() as writing:
+            held = writing.execute(
+                "SELECT 1 FROM said WHERE statement_id = ?", (statement_id,)
+            ).fetchone()
+            if held is not None:
+                return
+            last = _last_said(writing)
+            due = last[0] + 1 if last else 0
+            if seq != due:
+                raise HeadMoved(f"my next statement has seq {due}, not {seq}; recall them in order")
+            # A void second statement of one tag may be in the log; the first one is the promise.
+            if scope is not None and tag in _promised(writing, scope):
+                scope = None
+            writing.execute(
+                "INSERT INTO said VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                (seq, statement_id, tag, *(scope or (None, None, None)), index),
+            )
+
+    def waiting(self) -> list[bytes]:
+        with self._database.reading() as reading:
+            rows = reading.execute(
+                "SELECT envelope FROM said WHERE envelope IS NOT NULL ORDER BY seq"
+            )
+            return [envelope for (envelope,) in rows]
+
+    def logged(self, statement_id: StatementId, index: int) -> None:
+        with self._database.transaction() as writing:
+            found = writing.execute(
+                "UPDATE said SET idx = ? WHERE statement_id = ?", (index, statement_id)
+            )
+            if found.rowcount == 0:
+                raise Refused(
+                    Rule.AMNESIA,
+                    f"the log's entry {index} is mine and this journal does not hold it:"
+                    " was this node restored? Leave every open round, then recall it",
+                )
+
+    def settled(self, size: int) -> None:
+        with self._database.transaction() as writing:
+            writing.execute(
+                "UPDATE said SET envelope = NULL WHERE envelope IS NOT NULL AND idx < ?", (size,)
+            )
+
+    def last_said(self) -> tuple[int, StatementId] | None:
+        with self._database.reading() as reading:
+            return _last_said(reading)
+
+    def promised(self, scope: Attempt) -> dict[str, StatementId]:
+        with self._database.reading() as reading:
+            return _promised(reading, scope)
+
+    def said(self, statement_id: StatementId) -> bytes | None:
+        with self._database.reading() as reading:
+            row = reading.execute(
+                "SELECT envelope FROM said WHERE statement_id = ?", (statement_id,)
+            ).fetchone()
+            return row[0] if row else None
+
+    def holds(self, statement_id: StatementId) -> bool:
+        """Whether I remember having said it; if not, and the log has it, I have amnesia (R8)."""
+        with self._database.reading() as reading:
+            sql = "SELECT 1 FROM said WHERE statement_id = ?"
+            return reading.execute(sql, (statement_id,)).fetchone() is not None
+
+    # -- secrets ------------------------------------------------------------------------------
+
+    def keep(self, scope: Attempt, stage: bytes) -> None:
+        self._keep(_stage_name(scope), stage)
+
+    def stage(self, scope: Attempt) -> bytes | None:
+        return self._secret(_stage_name(scope))
+
+    def erase(self, scope: Attempt) -> None:
+        self._forget(_stage_name(scope))
+
+    def keep_sealing(self, public_digest: Digest, private: bytes) -> None:
+        """Keep the private half of a sealing key, before its public half leaves the node."""
+        self._keep(f"sealing/{public_digest}", private)
+
+    def sealing(self, public_digest: Digest) -> bytes | None:
+        """The private half; None when it was never here or is erased."""
+        return self._secret(f"sealing/{public_digest}")
+
+    def erase_sealing(self, public_digest: Digest) -> None:
+        """Make the private half unreadable for ever; again changes nothing."""
+        self._forget(f"sealing/{public_digest}")
+
+    def _keep(self, name: str, plain: bytes) -> None:
+        with self._database.transaction() as writing:
+            old = self._put_secret(writing, name, plain)
+        self._erase_locks(old)
+
+    def _put_secret(self, writing: sqlite3.Connection, name: str, plain: bytes) -> list[str]:
+        """Seal under a new key file and put the row; returns the key files to erase afterwards.
+
+        Die before the commit: the new key file opens nothing. Die after it: the old one does not.
+        Either is erased when the journal is next opened.
+        """
+        old = [
+            row[0] for row in writing.execute("SELECT lock_id FROM secret WHERE name = ?", (name,))
+        ]
+        with _disk_faults(Path("round-keys")):
+            kept = self._locks.seal(name, plain)
+        self._hook("sealed")
+        writing.execute("INSERT OR REPLACE INTO secret VALUES (?, ?, ?)", (name, *kept))
+        return old
+
+    def _secret(self, name: str) -> bytes | None:
+        with self._database.reading() as reading:
+            row = reading.execute(
+                "SELECT lock_id, sealed FROM secret WHERE name = ?", (name,)
+            ).fetchone()
+            if row is None:
+                return None
+            with _disk_faults(Path("round-keys")):
+                return self._locks.unseal(name, Sealed(*row))
+
+    def _forget(self, name: str) -> None:
+        with self._database.reading() as reading:
+            sql = "SELECT lock_id FROM secret WHERE name = ?"
+            locks = [row[0] for row in reading.execute(sql, (name,))]
+        # Die after this line: the row opens nothing, and is deleted when the journal is opened.
+        self._erase_locks(locks)
+        with self._database.transaction() as writing:
+            writing.execute("DELETE FROM secret WHERE name = ?", (name,))
+        self._database.forget_old_pages()
+
+    def _erase_locks(self, lock_ids: list[str]) -> None:
+        self._hook("unlinking")
+        with _disk_faults(Path("round-keys")):
+            self._locks.erase(lock_ids)
+
+    def _clear_left_overs(self) -> None:
+        """Erase key files without a row and rows without a key file: a crash left them."""
+        with self._database.reading() as reading:
+            rows = {row[0] for row in reading.execute("SELECT lock_id FROM secret")}
+        with _disk_faults(Path("round-keys")):
+            files = self._locks.lock_ids()
+            self._locks.erase(files - rows)
+        if rows - files:
+            with self._database.transaction() as writing:
+                writing.executemany(
+                    "DELETE FROM secret WHERE lock_id = ?", [(gone,) for gone in rows - files]
+                )
+
+    # -- heads, works, amnesia, settings ------------------------------------------------------
+
+    def cosigned(self, old: tuple[int, bytes] | None, new: tuple[int, bytes]) -> None:
+        assert old is None or new[0] > old[0] or new == old, "a cosigner never goes back"
+        with self._database.transaction() as writing:
+            if _last_cosigned(writing) != old:
+                raise HeadMoved("another head was cosigned meanwhile; check this one against it")
+            writing.execute("INSERT OR REPLACE INTO cosigned VALUES (1, ?, ?)", new)
+
+    def last_cosigned(self) -> tuple[int, bytes] | None:
+        with self._database.reading() as reading:
+            return _last_cosigned(reading)
+
+    def record_work(self, *works: WorkRecord) -> None:
+        """Add to what is known of these works; a step taken is never untaken, a set never lost."""
+        with self._database.transaction() as writing:
+            works_table.record(writing, works)
+
+    def works(self, dataset: DatasetId, version: Digest, work: Digest) -> list[WorkRecord]:
+        """Every attempt in which this data version took part in this work (R6)."""
+        with self._database.reading() as reading:
+            return works_table.read(reading, dataset, version, work)
+
+    def mark_amnesia(self, scopes: Iterable[Attempt]) -> None:
+        """Say nothing more in these attempts: this node may have forgotten what it said (R8)."""
+        with self._database.transaction() as writing:
+            writing.executemany("INSERT OR IGNORE INTO amnesia VALUES (?, ?, ?)", scopes)
+
+    def has_amnesia(self, scope: Attempt) -> bool:
+        """Whether the attempt was marked."""
+        with self._database.reading() as reading:
+            return _has_amnesia(reading, scope)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Remember a small setting; durable; no secrets."""
+        with self._database.transaction() as writing:
+            writing.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, content))
+
+    def get(self, name: str) -> bytes | None:
+        """The setting, or None."""
+        with self._database.reading() as reading:
+            sql = "SELECT content FROM setting WHERE name = ?"
+            row = reading.execute(sql, (name,)).fetchone()
+            return row[0] if row else None
+
+
+def _check_promises(
+    reading: sqlite3.Connection, scope: Attempt, tag: str, released: bool | None
+) -> None:
+    """R1, R2, R3, R8: what a member may still say in this attempt."""
+    if _has_amnesia(reading, scope):
+        raise Refused(Rule.AMNESIA, f"{tag}: this node was restored and stays out of this attempt")
+    promised = _promised(reading, scope)
+    if tag in promised:
+        raise SaidBefore(promised[tag], f"{tag} was said in this attempt; only that one is sent")
+    if tag in NOT_AFTER_ABANDON and "round.abandon" in promised:
+        raise Refused(Rule.AFTER_ABANDON, f"{tag}: this attempt was abandoned by this node")
+    if tag == "round.recover" and "round.reveal" not in promised:
+        raise Refused(Rule.PHASE_NOT_OPEN, "round.recover comes after one's own round.reveal")
+    if released is not None and released != ("round.reveal" in promised):
+        raise Refused(Rule.NOT_TRUTHFUL, "round.abandon must say whether this node has revealed")
+
+
+def _promised(reading: sqlite3.Connection, scope: Attempt) -> dict[str, StatementId]:
+    rows = reading.execute(
+        "SELECT tag, statement_id FROM said WHERE study = ? AND round_no = ? AND attempt = ?", scope
+    )
+    return {tag: StatementId(statement_id) for tag, statement_id in rows}
+
+
+def _last_said(reading: sqlite3.Connection) -> tuple[int, StatementId] | None:
+    row = reading.execute("SELECT seq, statement_id FROM said ORDER BY seq DESC LIMIT 1").fetchone()
+    return (row[0], StatementId(row[1])) if row else None
+
+
+def _last_cosigned(reading: sqlite3.Connection) -> tuple[int, bytes] | None:
+    row = reading.execute("SELECT size, root FROM cosigned").fetchone()
+    return (row[0], row[1]) if row else None
+
+
+def _has_amnesia(reading: sqlite3.Connection, scope: Attempt) -> bool:
+    sql = "SELECT 1 FROM amnesia WHERE study = ? AND round_no = ? AND attempt = ?"
+    return reading.execute(sql, scope).fetchone() is not None
+
+
+def _stage_name(scope: Attempt) -> str:
+    return f"stage/{scope.round_no}/{scope.attempt}/{scope.study}"
+
+
+@contextmanager
+def _disk_faults(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            f"cannot use {place} ({error.strerror}); check space and permissions of the disk"
+        ) from error
