@@ -47,8 +47,8 @@ class View:
             leaves: the exact bytes of entries tree.size, tree.size + 1, ... of the log.
             host_public: *host* key (32 bytes) of whoever is host at the head's size.
         Raises:
-            Malformed: the number of entries does not lead to the head, or an entry is empty or
-                longer than the tile format takes.
+            Malformed: the number of entries does not lead to the head, or an entry is longer
+                than the tile format takes.
             Forged: another origin, no good host signature, entries that do not give the root.
             HostFault(ROLLBACK): an older head of this history (the evidence is empty: it may be
                 a stale copy).
@@ -63,8 +63,8 @@ class View:
                 f"{len(leaves)} entries after {self.tree.size} do not lead to a head of size {size}"
             )
         for leaf in leaves:
-            if not 1 <= len(leaf) <= ENVELOPE_BYTES_MAX:
-                raise Malformed(f"an entry has 1 to {ENVELOPE_BYTES_MAX} bytes, not {len(leaf)}")
+            if len(leaf) > ENVELOPE_BYTES_MAX:
+                raise Malformed(f"an entry has at most {ENVELOPE_BYTES_MAX} bytes")
         hashes = [leaf_hash(leaf) for leaf in leaves]
         if not same_bytes(self.tree.extended_root(hashes), root):
             raise Forged(f"the entries do not give the root of the head of size {size}")
