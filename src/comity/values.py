@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Sequence
 from typing import Final, NewType
 
 Digest = NewType("Digest", str)
@@ -239,3 +240,56 @@ def unpack_bits(packed: bytes, count: int) -> frozenset[int] | None:
     if number >> count:
         return None
     return frozenset(seat for seat in range(1, count + 1) if number >> (seat - 1) & 1)
+
+
+def tree_root(leaves: Sequence[bytes]) -> bytes:
+    """RFC 6962 Merkle tree hash over the leaves (not yet hashed); 32 bytes.
+
+    Built for the rows of a join blob: at most `ROSTER_MAX` leaves, every level is kept in memory.
+    """
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    return _tree_levels(leaves)[-1][0]
+
+
+def tree_path(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
+    """The RFC 6962 audit path of leaf `index` (from 0), from the leaf upwards."""
+    assert 0 <= index < len(leaves)
+    path = []
+    for level in _tree_levels(leaves)[:-1]:
+        sibling = index ^ 1
+        if sibling < len(level):
+            path.append(level[sibling])
+        index >>= 1
+    return tuple(path)
+
+
+def tree_path_root(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
+    """The root that the leaf and its audit path give; None when the path has a wrong length."""
+    if not 0 <= index < size:
+        return None
+    node, last, rest = hashlib.sha256(b"\x00" + leaf).digest(), size - 1, list(path)
+    while last:
+        # The last node of a level without a sibling moves up as it is.
+        if index ^ 1 <= last:
+            if not rest:
+                return None
+            sibling = rest.pop(0)
+            pair = sibling + node if index & 1 else node + sibling
+            node = hashlib.sha256(b"\x01" + pair).digest()
+        index, last = index >> 1, last >> 1
+    return None if rest else node
+
+
+def _tree_levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    levels = [[hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves]]
+    while len(levels[-1]) > 1:
+        level = levels[-1]
+        above = [
+            hashlib.sha256(b"\x01" + level[at] + level[at + 1]).digest()
+            for at in range(0, len(level) - 1, 2)
+        ]
+        if len(level) % 2:
+            above.append(level[-1])
+        levels.append(above)
+    return levels
