@@ -9,20 +9,20 @@ a statement is allowed, `commons/`'s. `read` and `read_canonical` raise only `Ma
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import Annotated, Final, TypeVar, final, get_type_hints
+from typing import Annotated, Final, Literal, TypeVar, final, get_type_hints
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
 from comity.errors import Malformed
 from comity.statements.entries import Body, Statement
 from comity.statements.fields import (
     Bytes32,
+    Bytes64,
     CommonsIdField,
     Count,
     MemberField,
@@ -36,6 +36,7 @@ from comity.values import (
     ENVELOPE_BYTES_MAX,
     LOG_SIZE_MAX,
     PAYLOAD_BYTES_MAX,
+    SUBJECTS_MAX,
     TEXT_BYTES_MAX,
     CommonsId,
     MemberId,
@@ -52,20 +53,21 @@ BODIES: Final[dict[str, type[Body]]] = {
 }
 """Every class that may be said, by its tag."""
 
-# An envelope and a payload are these pieces around what varies; nothing in them is optional.
-_ENVELOPE_HEAD: Final = b'{"payload":"'
-_ENVELOPE_KEYID: Final = b'","payloadType":"%b","signatures":[{"keyid":"' % PAYLOAD_TYPE.encode()
-_ENVELOPE_SIG: Final = b'","sig":"'
-_ENVELOPE_END: Final = b'"}]}'
-_KEYID_CHARS: Final = 16
-_SIG_CHARS: Final = 88
-_KEYID_AT: Final = -(_KEYID_CHARS + len(_ENVELOPE_SIG) + _SIG_CHARS + len(_ENVELOPE_END))
-_SIG_AT: Final = -(_SIG_CHARS + len(_ENVELOPE_END))
-_PAYLOAD_HEAD: Final = b'{"_type":"%b","predicate":' % STATEMENT_TYPE.encode()
-_PAYLOAD_TAG: Final = b',"predicateType":"%b' % PREDICATE_PREFIX.encode()
-_HEX: Final = frozenset(b"0123456789abcdef")
 # What parsers raise for bad bytes: their own errors, bad UTF-8 or base64, deep nesting.
 _NOT_IN_FORM: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+
+
+@final
+class _SignatureOf(Struct, frozen=True, forbid_unknown_fields=True):
+    keyid: Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+    sig: Bytes64
+
+
+@final
+class _Envelope(Struct, frozen=True, forbid_unknown_fields=True):
+    payload: bytes
+    payloadType: Literal["application/vnd.in-toto+json"]
+    signatures: tuple[_SignatureOf]
 
 
 @final
@@ -85,10 +87,30 @@ class _Predicate(Struct, frozen=True, forbid_unknown_fields=True):
     time: Count
 
 
+@final
+class _Sha256(Struct, frozen=True, forbid_unknown_fields=True):
+    sha256: str
+
+
+@final
+class _Subject(Struct, frozen=True, forbid_unknown_fields=True):
+    digest: _Sha256
+    name: str
+
+
+@final
+class _Payload(Struct, frozen=True, forbid_unknown_fields=True):
+    statement_type: Literal["https://in-toto.io/Statement/v1"] = field(name="_type")
+    predicate: _Predicate
+    predicateType: str
+    subject: Annotated[tuple[_Subject, ...], Meta(min_length=1, max_length=SUBJECTS_MAX)]
+
+
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
-_PREDICATE: Final = msgspec.json.Decoder(_Predicate)
-_BODY_DECODERS: Final[dict[bytes, msgspec.json.Decoder[Body]]] = {
-    tag.encode(): msgspec.json.Decoder(body) for tag, body in BODIES.items()
+_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+_PAYLOAD: Final = msgspec.json.Decoder(_Payload)
+_BODY_DECODERS: Final[dict[str, msgspec.json.Decoder[Body]]] = {
+    f"{PREDICATE_PREFIX}{tag}/v1": msgspec.json.Decoder(body) for tag, body in BODIES.items()
 }
 _TEXTS: Final[dict[str, tuple[str, ...]]] = {
     tag: tuple(
@@ -120,8 +142,7 @@ class Draft:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Unverified:
+class Unverified(Struct, frozen=True):
     """A statement in form whose signature nobody has checked yet: give it to `keysets.check`.
 
     keyid: 16 hex digits, a hint. signed: the pre-authentication encoding, the bytes that the
@@ -169,10 +190,9 @@ def sign(draft: Draft, statement_key: Ed25519PrivateKey) -> bytes:
     signed = pae(payload)
     _read_payload(payload, signed)
     keyid = keyid_of(statement_key.public_key().public_bytes_raw())
-    envelope = _envelope(payload, keyid.encode(), statement_key.sign(signed))
-    if len(envelope) > ENVELOPE_BYTES_MAX:
-        raise Malformed(f"an envelope has at most {ENVELOPE_BYTES_MAX} bytes, not {len(envelope)}")
-    return envelope
+    return _ENCODER.encode(
+        _Envelope(payload, PAYLOAD_TYPE, (_SignatureOf(keyid, statement_key.sign(signed)),))
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -189,22 +209,16 @@ def read(envelope: bytes) -> Unverified:
     """
     if len(envelope) > ENVELOPE_BYTES_MAX:
         raise Malformed(f"an envelope has at most {ENVELOPE_BYTES_MAX} bytes, not {len(envelope)}")
-    # What follows the payload has a fixed length, so each piece is found by counting.
-    keyid = envelope[_KEYID_AT : _KEYID_AT + _KEYID_CHARS]
-    end_of_payload = _KEYID_AT - len(_ENVELOPE_KEYID)
     try:
-        payload = a2b_base64(envelope[len(_ENVELOPE_HEAD) : end_of_payload])
-        signature = a2b_base64(envelope[_SIG_AT : -len(_ENVELOPE_END)])
-    except ValueError as error:
-        raise Malformed("payload and sig of an envelope are standard base64") from error
-    if _envelope(payload, keyid, signature) != envelope or len(signature) != 64:
-        raise Malformed(
-            "expected a canonical DSSE envelope of one in-toto statement with one 64-byte signature"
-        )
-    if not _HEX.issuperset(keyid):
-        raise Malformed("a keyid is 16 lower-case hex digits")
-    signed = pae(payload)
-    return Unverified(_read_payload(payload, signed), keyid.decode(), signed, signature)
+        wrapped = _ENVELOPE.decode(envelope)
+    except _NOT_IN_FORM as error:
+        raise Malformed(f"not an envelope with one signature: {type(error).__name__}") from error
+    if _ENCODER.encode(wrapped) != envelope:
+        raise Malformed("this envelope is not the canonical JSON of what it holds")
+    signed = pae(wrapped.payload)
+    statement = _read_payload(wrapped.payload, signed)
+    signature = wrapped.signatures[0]
+    return Unverified(statement, signature.keyid, signed, signature.sig)
 
 
 def canonical(value: Struct) -> bytes:
@@ -238,58 +252,40 @@ def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     return msgspec.json.Decoder(kind)
 
 
-def _envelope(payload: bytes, keyid: bytes, signature: bytes) -> bytes:
-    return b"".join(
-        (
-            _ENVELOPE_HEAD,
-            b2a_base64(payload, newline=False),
-            _ENVELOPE_KEYID,
-            keyid,
-            _ENVELOPE_SIG,
-            b2a_base64(signature, newline=False),
-            _ENVELOPE_END,
-        )
-    )
-
-
 def _write(predicate: _Predicate, body: Body) -> bytes:
-    # Subjects need no escapes: names are those in the classes, digests are hex.
-    subjects = ",".join(
-        f'{{"digest":{{"sha256":"{digest}"}},"name":"{name}"}}'
-        for name, digest in body.about() or (("charter", predicate.commons),)
-    )
-    return b'%b%b%b%b/v1","subject":[%b]}' % (
-        _PAYLOAD_HEAD,
-        _ENCODER.encode(predicate),
-        _PAYLOAD_TAG,
-        body.tag.encode(),
-        subjects.encode(),
+    about = body.about() or (("charter", predicate.commons),)
+    return _ENCODER.encode(
+        _Payload(
+            STATEMENT_TYPE,
+            predicate,
+            f"{PREDICATE_PREFIX}{body.tag}/v1",
+            tuple([_Subject(_Sha256(digest), name) for name, digest in about]),
+        )
     )
 
 
 def _read_payload(payload: bytes, signed: bytes) -> Statement:
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise Malformed(f"a payload has at most {PAYLOAD_BYTES_MAX} bytes, not {len(payload)}")
-    # In a canonical payload only subjects follow the type, and they never hold these bytes. Bytes
-    # that lead us to another place do not survive the comparison below.
-    end = payload.rfind(_PAYLOAD_TAG)
-    tag = payload[end + len(_PAYLOAD_TAG) : payload.find(b"/v1", end)]
-    decoder = _BODY_DECODERS.get(tag) if end >= 0 else None
-    if decoder is None:
-        raise Malformed(f"expected an in-toto statement of a type {PREDICATE_PREFIX}<tag>/v1")
     try:
-        predicate = _PREDICATE.decode(payload[len(_PAYLOAD_HEAD) : end])
-        body = decoder.decode(predicate.body)
-        written = _write(msgspec.structs.replace(predicate, body=Raw(_ENCODER.encode(body))), body)
-        too_long = any(
-            len(getattr(body, name).encode()) > TEXT_BYTES_MAX for name in _TEXTS[body.tag]
-        )
+        read_so_far = _PAYLOAD.decode(payload)
     except _NOT_IN_FORM as error:
-        raise Malformed(f"not the fields of {tag.decode()}: {type(error).__name__}") from error
-    if written != payload:
+        raise Malformed(f"not an in-toto statement of ours: {type(error).__name__}") from error
+    decoder = _BODY_DECODERS.get(read_so_far.predicateType)
+    if decoder is None:
+        raise Malformed("unknown predicateType: a newer version may know it; look for an update")
+    predicate = read_so_far.predicate
+    try:
+        body = decoder.decode(predicate.body)
+        same_body = _ENCODER.encode(body) == bytes(predicate.body)
+        written = _write(predicate, body)
+        for name in _TEXTS[body.tag]:
+            if len(getattr(body, name).encode()) > TEXT_BYTES_MAX:
+                raise Malformed(f"{name} has at most {TEXT_BYTES_MAX} bytes of UTF-8")
+    except _NOT_IN_FORM as error:
+        raise Malformed(f"not the body of its type: {type(error).__name__}") from error
+    if not same_body or written != payload:
         raise Malformed(f"this {body.tag} does not equal the canonical encoding of what it says")
-    if too_long:
-        raise Malformed(f"a text of {body.tag} has at most {TEXT_BYTES_MAX} bytes of UTF-8")
     return Statement(
         StatementId(sha256(signed).hexdigest()),
         predicate.author,
