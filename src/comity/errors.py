@@ -51,8 +51,10 @@ class Rule(Enum):
     NO_SUCH_THING = "no-such-thing"
     SAID_BEFORE = "said-before"
     TOO_SOON = "too-soon"
+    TOO_MANY = "too-many"
     # founding and data sets
     KEYS_NOT_IN_CHARTER = "keys-not-in-charter"
+    KEY_USED = "key-used"
     ID_TAKEN = "id-taken"
     # studies
     STUDY_OUT_OF_BOUNDS = "study-out-of-bounds"

@@ -7,12 +7,25 @@ charter adds its own sections beside these.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, final
+import tomllib
+from typing import Annotated, Final, Literal, final
 
+import msgspec
 from msgspec import Meta, Struct
 
+from comity.errors import Malformed, Misconfigured
 from comity.statements.fields import Count, DigestField, Duration, MemberField, SlugField, TextField
-from comity.values import MEMBERS_MAX, ROSTER_MAX
+from comity.statements.wire import canonical, read_canonical
+from comity.values import (
+    CHARTER_BYTES_MAX,
+    DAY_S,
+    MEMBERS_MAX,
+    ROSTER_MAX,
+    ROSTER_MIN,
+    CommonsId,
+    MemberId,
+    sha256,
+)
 
 
 @final
@@ -51,3 +64,141 @@ class Charter(Struct, frozen=True, forbid_unknown_fields=True):
     studies: StudyBounds
     void_entries_per_day_max: Count
     vote_open_s: Duration
+
+
+@final
+class _BoundsText(Struct, frozen=True, forbid_unknown_fields=True):
+    """The [studies] table of a charter as people write it: everything has a default."""
+
+    attempts_max: Annotated[int, Meta(ge=1, le=1_000)] = 20
+    colluders_min: Annotated[int, Meta(ge=1, le=ROSTER_MAX)] = 1
+    end_by_s_max: Duration = 30 * DAY_S
+    rounds_max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    survivors_min: Annotated[int, Meta(ge=2, le=ROSTER_MAX)] = 3
+
+
+@final
+class _CharterText(Struct, frozen=True, forbid_unknown_fields=True):
+    """A charter as people write it. Founders, host and name are theirs to say."""
+
+    founders: Annotated[tuple[Founder, ...], Meta(min_length=2, max_length=MEMBERS_MAX)]
+    host: MemberField
+    name: TextField
+    format: Literal["comity-charter/1"] = "comity-charter/1"
+    origin_prefix: SlugField = "comity"
+    protocol: Literal[1] = 1
+    quorum: Annotated[int, Meta(ge=1, le=MEMBERS_MAX)] | None = None
+    release: Literal["simple-majority"] = "simple-majority"
+    studies: _BoundsText = _BoundsText()
+    void_entries_per_day_max: Count = 1_000
+    vote_open_s: Duration = 7 * DAY_S
+
+
+_TEXT_CHARS_MAX: Final = CHARTER_BYTES_MAX
+
+
+def default_quorum(count: int) -> int:
+    """q = floor(2n/3) + 1 of n members (log-and-provenance.md 2.2)."""
+    return 2 * count // 3 + 1
+
+
+def charter_bytes(charter: Charter) -> bytes:
+    """The canonical JSON: what is stored, sent and hashed."""
+    return canonical(charter)
+
+
+def commons_id(charter: Charter) -> CommonsId:
+    """SHA-256 of the canonical bytes."""
+    return CommonsId(sha256(charter_bytes(charter)))
+
+
+def parse_charter(blob: bytes) -> Charter:
+    """Read a charter from its canonical bytes.
+
+    Raises:
+        Malformed: not canonical, not a charter, or it contradicts itself (`charter_fault`).
+    """
+    charter = read_canonical(blob, Charter, CHARTER_BYTES_MAX)
+    fault = charter_fault(charter)
+    if fault is not None:
+        raise Malformed(f"this charter cannot be founded: {fault}")
+    return charter
+
+
+def charter_from_toml(text: str) -> Charter:
+    """Read a charter as people write it; founders may stand in any order.
+
+    What is left out has a default: quorum floor(2n/3) + 1, votes open for 7 days, studies with
+    c >= 1 and u_min >= 3. Hashes are taken of the canonical JSON, never of this text.
+
+    Raises:
+        Misconfigured: names the setting and what is allowed.
+    """
+    if len(text) > _TEXT_CHARS_MAX:
+        raise Misconfigured(f"a charter has at most {_TEXT_CHARS_MAX} characters")
+    try:
+        said = msgspec.convert(tomllib.loads(text), _CharterText)
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"the charter is not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise Misconfigured(f"charter: {error}") from error
+    quorum = default_quorum(len(said.founders)) if said.quorum is None else said.quorum
+    charter = Charter(
+        format=said.format,
+        founders=tuple(sorted(said.founders, key=_id_of)),
+        host=said.host,
+        name=said.name,
+        origin_prefix=said.origin_prefix,
+        protocol=said.protocol,
+        quorum=quorum,
+        release=said.release,
+        studies=StudyBounds(
+            attempts_max=said.studies.attempts_max,
+            colluders_min=said.studies.colluders_min,
+            end_by_s_max=said.studies.end_by_s_max,
+            rounds_max=said.studies.rounds_max,
+            survivors_min=said.studies.survivors_min,
+        ),
+        void_entries_per_day_max=said.void_entries_per_day_max,
+        vote_open_s=said.vote_open_s,
+    )
+    fault = charter_fault(charter)
+    if fault is not None:
+        raise Misconfigured(f"charter: {fault}")
+    return charter
+
+
+def charter_fault(charter: Charter) -> str | None:
+    """Why nobody can found a commons under it: which setting, and what is allowed; None if fine.
+
+    Two members may found one; they can register no study that sums (README.md 4.12), so the
+    bounds of studies are compared with the number of members from three on.
+    """
+    ids = [founder.id for founder in charter.founders]
+    count, bounds = len(ids), charter.studies
+    if len(set(ids)) != count:
+        return "founders: each id stands there once"
+    if ids != sorted(ids):
+        return "founders: in the order of their ids"
+    if len({founder.keys for founder in charter.founders}) != count:
+        return "founders: each has its own key set"
+    if charter.host not in ids:
+        return f"host: one of the founders, not {charter.host}"
+    if not count < 2 * charter.quorum <= 2 * count:
+        return f"quorum: from {count // 2 + 1} to {count} of {count} members, not {charter.quorum}"
+    if charter.void_entries_per_day_max < 1:
+        return "void_entries_per_day_max: at least 1"
+    if count < ROSTER_MIN:
+        return None
+    if bounds.survivors_min < bounds.colluders_min + 2:
+        return (
+            f"studies.survivors_min: at least colluders_min + 2 = {bounds.colluders_min + 2}, "
+            f"not {bounds.survivors_min}"
+        )
+    if bounds.survivors_min > count:
+        return f"studies.survivors_min: at most {count}, the number of members"
+    return None
+
+
+def _id_of(founder: Founder) -> MemberId:
+    return founder.id

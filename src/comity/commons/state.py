@@ -1,7 +1,7 @@
 """What the log means so far: an immutable value, the same on every machine (integers only).
 
-`fold.py` makes the next one from an entry. Mappings are never changed in place; a change copies the
-one mapping it concerns. `FirstSeen` is the one exception, and says why it is safe.
+`fold.py` makes the next one from an entry. Nothing is ever changed in place; a change copies the one
+mapping it concerns, so a state may be kept, dropped, or continued twice.
 """
 
 from __future__ import annotations
@@ -15,31 +15,33 @@ from comity.commons.charter import Charter
 from comity.errors import Rule
 from comity.statements.governing import KeySet, ReleaseMotion
 from comity.statements.studies import StudyRegister
-from comity.values import CommonsId, DatasetId, Digest, MemberId, StatementId
+from comity.values import CommonsId, DatasetId, Digest, MemberId, StatementId, sealing_key_id
 
 
 @final
-class FirstSeen:
-    """Keys that were seen, each with the index of the entry that first showed it.
+@dataclass(frozen=True, slots=True)
+class KeysSeen:
+    """Sealing keys that valid statements have shown, for the question whether one is new.
 
-    Shared by all states of one replay. A state of size s looks only below s, so what a later or a
-    discarded state noted is invisible to it; noting again from a discarded index overwrites.
+    Each key is kept as its 32-byte `sealing_key_id`. groups: sets whose sizes at least halve from
+    one to the next, so adding and asking cost about log2(count) set operations and old states stay
+    as they were.
     """
 
-    __slots__ = ("_index",)
+    groups: tuple[frozenset[bytes], ...] = ()
 
-    def __init__(self) -> None:
-        self._index: dict[bytes, int] = {}
+    def __contains__(self, sealing_key: object) -> bool:
+        if not isinstance(sealing_key, bytes):
+            return False
+        name = sealing_key_id(sealing_key)
+        return any(name in group for group in self.groups)
 
-    def before(self, seen: bytes, size: int) -> bool:
-        """Whether it was first seen in an entry below `size`."""
-        index = self._index.get(seen)
-        return index is not None and index < size
-
-    def note(self, seen: bytes, index: int) -> None:
-        """Note it at this index, unless an earlier entry showed it."""
-        if not self.before(seen, index):
-            self._index[seen] = index
+    def adding(self, sealing_key: bytes) -> KeysSeen:
+        """The same and this key (1216 bytes)."""
+        groups, newest = list(self.groups), frozenset((sealing_key_id(sealing_key),))
+        while groups and len(groups[-1]) <= len(newest):
+            newest |= groups.pop()
+        return KeysSeen((*groups, newest))
 
 
 @final
@@ -47,7 +49,8 @@ class FirstSeen:
 class Author:
     """One author's chain: what its next statement must continue, and its latest clock.
 
-    seq, last: of its newest entry (seq -1 and NOTHING before the first). void_day: the commons day
+    seq, last: of its newest entry (seq -1 and NOTHING before the first). time_s: the largest it has
+    signed. head_size: of the head its newest entry names. void_day: the commons day
     (commons time // 86400) in which void_count entries of it were void.
     """
 
@@ -90,12 +93,8 @@ class Consent:
 @final
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """A member in a study. sealing_key: unused, 1216 bytes; None once an Open pinned it.
+    """A member in a study. sealing_key: unused, 1216 bytes; None once an Open pinned it."""
 
-    serial: of its newest study.enrol.
-    """
-
-    serial: int
     sealing_key: bytes | None
 
 
@@ -120,9 +119,12 @@ class Accepted:
 class Study:
     """A registered study and where it stands.
 
-    members_min: u_min of the plan. attempt: number of the newest attempt opened (0: none).
-    current: the live attempt, None between attempts. ended: all ended attempts, oldest first.
-    left: members that left by their own statement. excluded: members that t disputes named.
+    attempt: number of the newest attempt opened (0: none). current: the live attempt, None between
+    attempts. ended: all ended attempts, oldest first. refused: members that refused or withdrew
+    and have not given since. left: members that left by their own statement and did not return.
+    excluded: members that t disputes named. serials: of each member's newest study.enrol, also
+    when it is no longer enrolled. roster_index: of the newest entry among study.register and the
+    consents, enrolments and departures of the study.
     """
 
     id: StatementId
@@ -135,6 +137,7 @@ class Study:
     left: frozenset[MemberId]
     excluded: frozenset[MemberId]
     enrolled: Mapping[MemberId, Enrolment]
+    serials: Mapping[MemberId, int]
     roster_index: int
     attempt: int
     current: Live | None
@@ -186,7 +189,8 @@ class State:
     """Everything the first `size` entries mean.
 
     founded_size: the log size at which all founders had entered; 0 before. keys: of the founders
-    that entered. commons_time_s: architecture.md 1.6.
+    that entered. authors: of all founders. commons_time_s: architecture.md 1.6. voting: proposals
+    not decided yet, in log order. sealing_keys: all ever shown in this commons.
     """
 
     charter: Charter
@@ -199,12 +203,13 @@ class State:
     datasets: Mapping[DatasetId, Dataset]
     studies: Mapping[StatementId, Study]
     proposals: Mapping[StatementId, Proposal]
-    seen: FirstSeen
+    voting: tuple[StatementId, ...]
+    sealing_keys: KeysSeen
 
     @property
     def members(self) -> tuple[MemberId, ...]:
         """Members of the epoch in force, sorted. In this version: the founders."""
-        return tuple(sorted(founder.id for founder in self.charter.founders))
+        return tuple(founder.id for founder in self.charter.founders)
 
     @property
     def host(self) -> MemberId:
