@@ -1,0 +1,258 @@
+"""The long vectors of a round, as files, one chunk at a time: memory never grows with the model.
+
+update.f32 (the study's output) -> y (masked, R4) -> the host -> S (the sum) -> the next model.
+Files hold little-endian words; S holds, chunk by chunk, its low words and then its carry bytes
+(aggregation.md 5.6 to 5.8, 5.14). The arithmetic is in `aggregation/` and `learning/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from comity.aggregation.layout import Layout
+from comity.aggregation.linear_check import CheckValue
+from comity.aggregation.ring import (
+    Quantiser,
+    RangeCheck,
+    SumRoot,
+    TotalDigest,
+    VectorRoot,
+    chunk_count,
+    chunk_words,
+    data_range,
+    decode_chunk,
+)
+from comity.aggregation.secagg import mask_chunk
+from comity.aggregation.stages import Started
+from comity.aggregation.unmasking import Unmasker
+from comity.errors import Malformed, StudyFault, StudyFaultKind
+from comity.learning.model import header_bytes, model_bytes_count
+from comity.learning.steps import Rule, first_moments, moments_count, step_chunk
+from comity.values import CHUNK_WORDS, HEADER_WORDS, Digest, StatementId, to_digest
+
+WORD_BYTES: Final = 4
+SUM_BYTES: Final = 5
+"""Bytes of one element of a sum: a word and its carry."""
+
+Floats = npt.NDArray[np.float32]
+Words = npt.NDArray[np.uint32]
+Carries = npt.NDArray[np.uint8]
+Numbers = TypeVar("Numbers", Floats, Words, Carries)
+
+
+def mask_update(
+    update: Path, layout: Layout, quantiser: Quantiser, stage: Started, seat: int, out: Path
+) -> Digest:
+    """Quantise and mask an update file into `out`; durable on return (R4). Returns root(y).
+
+    Args:
+        update: float32 of all data words, as the study's process wrote it.
+        quantiser: with the member's weight and rounding seed.
+        stage: my stage of the attempt.
+    Raises:
+        StudyFault: the update has another length, or is not finite.
+    """
+    if update.stat().st_size != WORD_BYTES * layout.data_words:
+        raise StudyFault(
+            StudyFaultKind.WRONG_SHAPE,
+            f"an update has {layout.data_words} float32 numbers; the study wrote another length",
+        )
+    root = VectorRoot(stage.binding, seat)
+    with update.open("rb", buffering=0) as source, out.open("wb", buffering=0) as target:
+        for k in range(chunk_count(layout.words)):
+            start, stop = data_range(layout.data_words, k)
+            values = _fill(source, np.empty(stop - start, np.float32), WORD_BYTES * start)
+            y = mask_chunk(stage, k, quantiser.chunk(k, values))
+            root.update(y)
+            target.write(y.astype("<u4", copy=False).data)
+        os.fsync(target.fileno())
+    _sync_folder(out.parent)
+    return root.digest()
+
+
+def vector_check(
+    path: Path, words: int, binding: Digest, seat: int, closed: StatementId | None
+) -> tuple[Digest, bytes]:
+    """(root, check value) of a masked vector on disk; the value is b"" without a Close.
+
+    Raises:
+        Malformed: the file has another length.
+    """
+    root = VectorRoot(binding, seat)
+    check = CheckValue(Digest(closed), words) if closed else None
+    for y in vector_chunks(path, words):
+        root.update(y)
+        if check:
+            check.update(y)
+    return root.digest(), check.digest() if check else b""
+
+
+def sum_check(path: Path, words: int, binding: Digest, closed: StatementId) -> tuple[Digest, bytes]:
+    """(root, check value) of a sum on disk.
+
+    Raises:
+        Malformed: the file has another length.
+    """
+    root, check = SumRoot(binding), CheckValue(Digest(closed), words)
+    for lo, hi in sum_chunks(path, words):
+        root.update(lo, hi)
+        check.update(lo, hi)
+    return root.digest(), check.digest()
+
+
+def vector_chunks(path: Path, words: int) -> Iterator[Words]:
+    """The chunks of a masked vector file, uint32."""
+    _expect_size(path, WORD_BYTES * words)
+    with path.open("rb", buffering=0) as source:
+        for k in range(chunk_count(words)):
+            room = np.empty(chunk_words(words, k), np.uint32)
+            yield _fill(source, room, WORD_BYTES * CHUNK_WORDS * k)
+
+
+def sum_chunks(path: Path, words: int) -> Iterator[tuple[Words, Carries]]:
+    """The chunks of a sum file: low words uint32, carries uint8."""
+    _expect_size(path, SUM_BYTES * words)
+    with path.open("rb", buffering=0) as source:
+        for k in range(chunk_count(words)):
+            count, at = chunk_words(words, k), SUM_BYTES * CHUNK_WORDS * k
+            lo = _fill(source, np.empty(count, np.uint32), at)
+            hi = _fill(source, np.empty(count, np.uint8), at + WORD_BYTES * count)
+            yield lo, hi
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What unmasking one sum needs beside its masks.
+
+    closed: H_close. n: seats in the roster. survivors_count: |U|. declared_weights: their sum over
+    U in a study that declares them, else None.
+    """
+
+    closed: StatementId
+    n: int
+    survivors_count: int
+    weight_max: int
+    declared_weights: int | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class NextModel:
+    """Digests of the total, the next model file and the next moments file (None: no moments)."""
+
+    total: Digest
+    model: Digest
+    moments: Digest | None
+
+
+def write_first_moments(rule: Rule, count: int, out: Path) -> Digest | None:
+    """The moments file before the first round; None and no file for a rule without moments."""
+    if not moments_count(rule):
+        return None
+    digest = hashlib.sha256()
+    with out.open("wb", buffering=0) as target:
+        for which in range(moments_count(rule)):
+            for start in range(0, count, CHUNK_WORDS):
+                part = first_moments(rule, min(CHUNK_WORDS, count - start))[which]
+                digest.update(part.data)
+                target.write(part.data)
+    return to_digest(digest.digest())
+
+
+def next_model(
+    sum_path: Path,
+    layout: Layout,
+    unmasker: Unmasker,
+    total: Total,
+    rule: Rule,
+    *,
+    model: Path,
+    moments: Path | None,
+    out_model: Path,
+    out_moments: Path,
+) -> NextModel:
+    """Unmask a checked sum, judge it, and compute the next model and moments, in one pass.
+
+    Args:
+        model: file of the model before (safetensors of this layout). moments: of the rule's state.
+    Raises:
+        MemberFault(BAD_SUM): the total is out of range; the files written are worth nothing.
+    """
+    check = RangeCheck(
+        layout, total.survivors_count, total.n, total.weight_max, total.declared_weights
+    )
+    digest = TotalDigest(Digest(total.closed), layout.words)
+    hashed = hashlib.sha256(header_bytes(layout))
+    _expect_size(model, model_bytes_count(layout))
+    count, kept = layout.data_words, moments_count(rule)
+    weight_sum = 0
+    with ExitStack() as stack:
+        before = stack.enter_context(model.open("rb", buffering=0))
+        after = stack.enter_context(out_model.open("wb", buffering=0))
+        after.write(header_bytes(layout))
+        old = stack.enter_context(moments.open("rb", buffering=0)) if moments else None
+        new = stack.enter_context(out_moments.open("wb", buffering=0)) if kept else None
+        for k, (lo, _) in enumerate(sum_chunks(sum_path, layout.words)):
+            x = unmasker.chunk(k, lo)
+            check.update(x)
+            digest.update(x)
+            if k == 0:
+                weight_sum = int(x[HEADER_WORDS - 1])  # judged by `check` just now
+            mean = decode_chunk(layout, k, x, weight_sum, total.n, total.weight_max)
+            start, stop = data_range(count, k)
+            at = len(header_bytes(layout)) + WORD_BYTES * start
+            weights = _fill(before, np.empty(stop - start, np.float32), at)
+            state = tuple(
+                _fill(old, np.empty(stop - start, np.float32), WORD_BYTES * (which * count + start))
+                for which in range(kept)
+                if old is not None
+            )
+            weights, state = step_chunk(rule, weights, state, mean)
+            hashed.update(weights.data)
+            after.write(weights.data)
+            for which, part in enumerate(state):
+                assert new is not None
+                os.pwrite(new.fileno(), part.data, WORD_BYTES * (which * count + start))
+    moments_digest = file_digest(out_moments) if kept else None
+    return NextModel(digest.digest(), to_digest(hashed.digest()), moments_digest)
+
+
+def file_digest(path: Path) -> Digest:
+    """SHA-256 of a file."""
+    with path.open("rb") as source:
+        return Digest(hashlib.file_digest(source, "sha256").hexdigest())
+
+
+def _fill(source: BinaryIO, room: Numbers, at: int) -> Numbers:
+    """Fill the array from byte `at` on, without a copy in between."""
+    view = room.view(np.uint8).data
+    done = 0
+    while done < len(view):
+        read = os.preadv(source.fileno(), [view[done:]], at + done)
+        if read == 0:
+            raise Malformed("a vector file ends too early; fetch or make it again")
+        done += read
+    return room
+
+
+def _expect_size(path: Path, size: int) -> None:
+    if path.stat().st_size != size:
+        raise Malformed(f"expected a file of {size} bytes, this one has {path.stat().st_size}")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
