@@ -62,6 +62,34 @@ def data_range(data_words: int, k: int) -> tuple[int, int]:
     return min(start, data_words), min((k + 1) * CHUNK_WORDS - HEADER_WORDS, data_words)
 
 
+def quantise(
+    x: npt.NDArray[np.float64],
+    bits: Words,
+    *,
+    range_max: float,
+    ratio: float,
+    bound: int,
+    room: npt.NDArray[np.float64],
+) -> None:
+    """Round real values to ring elements, in the order of 5.6, all in float64. In place.
+
+    Args:
+        x: float64, finite; becomes whole numbers within +-bound.
+        bits: uint32, same shape; the upper 24 bits are the rounding, u = (bits >> 8) / 2**24.
+        range_max: values are clipped to +-range_max, before the weight.
+        ratio: w / w_max, in (0, 1].
+        bound: q_max(n).
+        room: float64, same shape; overwritten.
+    """
+    np.minimum(np.maximum(x, -range_max, out=x), range_max, out=x)
+    np.multiply(x, ratio, out=x)
+    np.multiply(x, bound / range_max, out=x)
+    # Not float32: at 2**22 it would lose the fraction. Not 53 bits: the largest would round up.
+    np.multiply(np.right_shift(bits, 8), 2.0**-24, out=room)
+    np.floor(np.add(x, room, out=x), out=x)
+    np.minimum(np.maximum(x, -bound, out=x), bound, out=x)
+
+
 @final
 class Quantiser:
     """Turns one member's update into ring elements, chunk by chunk.
@@ -161,13 +189,8 @@ class Quantiser:
                     f"count segment {segment.name!r} takes integers within +-{self._bound}",
                 )
         else:
-            # The order of 5.6, all in float64: clip before the weight, then round.
-            np.minimum(np.maximum(x, -segment.range_max, out=x), segment.range_max, out=x)
-            np.multiply(x, self._weight / self._weight_max, out=x)
-            np.multiply(x, self._bound / segment.range_max, out=x)
-            np.multiply(np.right_shift(bits, 8), 2.0**-24, out=u)
-            np.floor(np.add(x, u, out=x), out=x)
-            np.minimum(np.maximum(x, -self._bound, out=x), self._bound, out=x)
+            ratio = self._weight / self._weight_max
+            quantise(x, bits, range_max=segment.range_max, ratio=ratio, bound=self._bound, room=u)
         out.view(np.int32)[...] = x
 
 
