@@ -83,8 +83,8 @@ def parse_tile_path(path: str) -> TilePlace:
     place = TilePlace(level, index, width)
     if place.path() != path:
         raise Malformed(f"a tile has one path, here {place.path()}")
-    if place.first << (TILE_HEIGHT * max(level, 0)) > LOG_SIZE_MAX:
-        raise Malformed("no log is as large as that tile's index")
+    if (place.first + width) << (TILE_HEIGHT * max(level, 0)) > LOG_SIZE_MAX:
+        raise Malformed("no log is so large that it has that tile")
     return place
 
 
