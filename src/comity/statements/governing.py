@@ -7,9 +7,9 @@ is void, is decided in `commons/`, never here.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from comity.statements.fields import (
     About,
@@ -19,6 +19,7 @@ from comity.statements.fields import (
     Count,
     DigestField,
     MemberField,
+    Positive,
     Signature,
     StatementIdField,
     TextField,
@@ -87,7 +88,7 @@ class ReleaseMotion(Struct, frozen=True, forbid_unknown_fields=True):
 
     manifest: DigestField
     model: DigestField
-    round_no: Annotated[int, Meta(ge=1)]
+    round_no: Positive
     study: StatementIdField
 
 

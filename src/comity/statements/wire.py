@@ -212,7 +212,7 @@ def read(envelope: bytes) -> Unverified:
     try:
         wrapped = _ENVELOPE.decode(envelope)
     except _NOT_IN_FORM as error:
-        raise Malformed(f"not an envelope with one signature: {type(error).__name__}") from error
+        raise Malformed(f"not an envelope with one signature: {_why(error)}") from error
     if _ENCODER.encode(wrapped) != envelope:
         raise Malformed("this envelope is not the canonical JSON of what it holds")
     signed = pae(wrapped.payload)
@@ -241,7 +241,7 @@ def read_canonical(blob: bytes, kind: type[T], bytes_max: int) -> T:
         value: T = _decoder(kind).decode(blob)
         encoded = _ENCODER.encode(value)
     except _NOT_IN_FORM as error:
-        raise Malformed(f"not a {kind.__name__}: {type(error).__name__}") from error
+        raise Malformed(f"not a {kind.__name__}: {_why(error)}") from error
     if encoded != blob:
         raise Malformed(f"this {kind.__name__} is not canonical JSON: write it with `canonical`")
     return value
@@ -250,6 +250,11 @@ def read_canonical(blob: bytes, kind: type[T], bytes_max: int) -> T:
 @lru_cache(maxsize=64)
 def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     return msgspec.json.Decoder(kind)
+
+
+def _why(error: Exception) -> str:
+    # Our parser names the place and the type it expected; escaped, since names may be anybody's.
+    return ascii(str(error))[1:-1][:200]
 
 
 def _write(predicate: _Predicate, body: Body) -> bytes:
@@ -270,7 +275,7 @@ def _read_payload(payload: bytes, signed: bytes) -> Statement:
     try:
         read_so_far = _PAYLOAD.decode(payload)
     except _NOT_IN_FORM as error:
-        raise Malformed(f"not an in-toto statement of ours: {type(error).__name__}") from error
+        raise Malformed(f"not an in-toto statement of ours: {_why(error)}") from error
     decoder = _BODY_DECODERS.get(read_so_far.predicateType)
     if decoder is None:
         raise Malformed("unknown predicateType: a newer version may know it; look for an update")
@@ -283,7 +288,7 @@ def _read_payload(payload: bytes, signed: bytes) -> Statement:
             if len(getattr(body, name).encode()) > TEXT_BYTES_MAX:
                 raise Malformed(f"{name} has at most {TEXT_BYTES_MAX} bytes of UTF-8")
     except _NOT_IN_FORM as error:
-        raise Malformed(f"not the body of its type: {type(error).__name__}") from error
+        raise Malformed(f"not the body of its type: {_why(error)}") from error
     if not same_body or written != payload:
         raise Malformed(f"this {body.tag} does not equal the canonical encoding of what it says")
     return Statement(
