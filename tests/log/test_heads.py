@@ -160,7 +160,8 @@ def test_attack_20_a_key_id_is_a_hint_and_the_key_decides() -> None:
     line = SignatureLine(ORIGIN, SIGNED.lines[0].key_id, key_of(8).sign(HEAD.text()))
     with pytest.raises(Forged, match="does not fit"):
         verify_host(SignedHead(HEAD, (line,)), HOST)
-    collided = Cosignature(A, cosigned_by(HEAD, A)[0].key_id, NOW_S, bytes(64))
+    posed = cosign(HEAD, A, key_of(77), NOW_S).signature
+    collided = Cosignature(A, cosigned_by(HEAD, A)[0].key_id, NOW_S, posed)
     with pytest.raises(Forged, match="does not fit"):
         verify_cosignature(HEAD, collided, KEYS[A])
 

@@ -179,15 +179,17 @@ def test_key_names(name: str) -> None:
         check_key_name(name)
 
 
-def test_a_signature_that_does_not_fit_is_forged() -> None:
+def test_attack_21_a_signature_that_does_not_fit_or_is_odd_is_forged() -> None:
     signature = HOST_KEY.sign(b"text")
     verify_ed25519(HOST, signature, b"text", "host")
     for public, given_signature, text in (
         (HOST, signature, b"Text"),
         (HOST, signature[:63], b"text"),
         (HOST, b"", b"text"),
+        (HOST, signature[:32] + bytes(31) + b"\xff", b"text"),
+        (HOST, b"\x01" + bytes(31) + signature[32:], b"text"),
         (HOST[:31], signature, b"text"),
         (bytes(31) + b"\x01", signature, b"text"),
     ):
-        with pytest.raises(Forged, match="host: signature does not fit"):
+        with pytest.raises(Forged, match="host: "):
             verify_ed25519(public, given_signature, text, "host")

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from comity.errors import Forged, Malformed
+from comity.statements.keysets import check_signature
 from comity.values import NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX
 
 ED25519_NOTE: Final = 0x01
@@ -162,11 +160,11 @@ def decode_base64(text: str, what: str) -> bytes:
 
 
 def verify_ed25519(public: bytes, signature: bytes, message: bytes, what: str) -> None:
-    """Check one Ed25519 signature. Raises Forged."""
+    """Check one Ed25519 signature by the one rule of all members. Raises Forged, naming `what`."""
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
-    except (InvalidSignature, ValueError):
-        raise Forged(f"{what}: signature does not fit") from None
+        check_signature(public, signature, message)
+    except Forged as error:
+        raise Forged(f"{what}: {error}") from error
 
 
 def _parse_line(line: str) -> SignatureLine:

@@ -1,0 +1,117 @@
+"""Evidence of a host's fork: every fork of small logs gives it, and nothing else passes as one."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from comity.errors import Forged, Malformed
+from comity.log.evidence import check_host_fork, fork_from_entries, host_fork
+from comity.log.heads import origin_of, sign_head
+from comity.log.merkle import leaf_hash
+from comity.values import CommonsId, sha256
+from tests.log.world import HOST, entries_of, head_of, key_of, public_of, signed_of, tree_of
+
+SIZE_MAX = 12
+FORK = host_fork(signed_of(entries_of(3, "x")), signed_of(entries_of(6)), tree_of(entries_of(6)))
+
+
+def canonical(fields: dict[str, object]) -> bytes:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def test_attack_1_every_fork_of_small_logs_is_proved() -> None:
+    # First head of size m, second of size n; they part at entry `common`, below m.
+    for n in range(1, SIZE_MAX + 1):
+        for m in range(1, n + 1):
+            for common in range(m):
+                main = entries_of(n)
+                fork = [*main[:common], *entries_of(m, "other")[common:]]
+                evidence = host_fork(signed_of(fork), signed_of(main), tree_of(main))
+                small, large = check_host_fork(evidence, HOST)
+                assert (small, large) == (head_of(fork), head_of(main))
+                with pytest.raises(Forged):
+                    check_host_fork(evidence, public_of(key_of(8)))
+
+
+def test_one_history_gives_no_evidence() -> None:
+    log = entries_of(9)
+    hashes = [leaf_hash(entry) for entry in log]
+    for size in range(1, 10):
+        assert fork_from_entries(signed_of(log[:size]), signed_of(log), hashes) is None
+        with pytest.raises(AssertionError):
+            host_fork(signed_of(log[:size]), signed_of(log), tree_of(log))
+        # Made by hand, it does not accuse an honest host either.
+        fields: dict[str, object] = {
+            "a": signed_of(log[:size]).note().decode(),
+            "b": signed_of(log).note().decode(),
+            "kind": "host",
+        }
+        fields["other_root"] = b64(tree_of(log).root(size))
+        fields["proof"] = [b64(node) for node in tree_of(log).consistency(size, 9)]
+        with pytest.raises(Forged, match="one history"):
+            check_host_fork(canonical(fields), HOST)
+        fields["other_root"] = b64(bytes(32))
+        with pytest.raises(Forged):
+            check_host_fork(canonical(fields), HOST)
+
+
+def test_evidence_needs_the_leaves_of_the_larger_head() -> None:
+    with pytest.raises(Forged):
+        fork_from_entries(signed_of(entries_of(3)), signed_of(entries_of(6)), [])
+
+
+def test_evidence_is_canonical_json_of_two_heads_of_one_log() -> None:
+    assert canonical(json.loads(FORK)) == FORK
+    check_host_fork(FORK, HOST)
+    other = origin_of(CommonsId(sha256(b"another charter")))
+    changes: tuple[dict[str, object], ...] = (
+        {"kind": "cosigner"},
+        {"more": 1},
+        {"proof": ["AAAA"] * 100},
+        {"proof": []},
+        {"other_root": "AAAA"},
+        {"a": signed_of(entries_of(3), other).note().decode()},
+        {"a": "\ud800"},
+        {"a": json.loads(FORK)["b"], "b": json.loads(FORK)["a"]},
+    )
+    for change in changes:
+        raw = json.dumps(json.loads(FORK) | change, sort_keys=True, separators=(",", ":"))
+        with pytest.raises(Malformed):
+            check_host_fork(raw.encode(), HOST)
+    for raw_bytes in (b"", b"{}", FORK + b" ", FORK + b"x", b" " + FORK, b"[" * 100_000, b"\xff"):
+        with pytest.raises(Malformed):
+            check_host_fork(raw_bytes, HOST)
+    with pytest.raises(Malformed, match="too long"):
+        check_host_fork(bytes(4 * 2**20), HOST)
+
+
+def test_evidence_with_a_head_of_another_signer_is_forged() -> None:
+    a = sign_head(head_of(entries_of(3, "x")), key_of(8))
+    fields = json.loads(FORK) | {"a": a.note().decode()}
+    with pytest.raises(Forged):
+        check_host_fork(canonical(fields), HOST)
+
+
+@given(st.binary(max_size=100) | st.integers(0, len(FORK) - 1).map(lambda at: FORK[:at]))
+@example(b'{"a":"\\ud800","b":"","kind":"host","other_root":"","proof":[]}')
+def test_reading_evidence_raises_malformed_or_forged_only(raw: bytes) -> None:
+    with contextlib.suppress(Malformed, Forged):
+        check_host_fork(raw, HOST)
+
+
+@given(st.integers(0, len(FORK) - 1), st.integers(0, 255))
+def test_a_changed_byte_is_no_evidence(at: int, byte: int) -> None:
+    raw = FORK[:at] + bytes([byte]) + FORK[at + 1 :]
+    if raw != FORK:
+        with pytest.raises((Malformed, Forged)):
+            check_host_fork(raw, HOST)
+
+
+def b64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
