@@ -25,9 +25,9 @@ from typing import Final, Literal, NoReturn, TypeVar, cast, final, get_args
 import msgspec
 import numpy as np
 
-from comity.aggregation.layout import DIMENSIONS_MAX, Layout, Segment
-from comity.errors import StudyFault, StudyFaultKind
-from comity.learning.steps import Float32Array, Rule, RuleCard, rule_card
+from comity.aggregation.layout import DIMENSIONS_MAX, Layout, Segment, layout_fault
+from comity.errors import Malformed, StudyFault, StudyFaultKind
+from comity.learning.steps import Float32Array, Rule, RuleCard, rule_card, rule_of
 from comity.learning.tables import Column, Table
 from comity.values import (
     INTEGER_MAX,
@@ -35,6 +35,7 @@ from comity.values import (
     TEXT_BYTES_MAX,
     VECTOR_WORDS_MAX,
     Digest,
+    is_digest,
     is_slug,
     sha256,
 )
@@ -188,6 +189,31 @@ class _ParametersForm(msgspec.Struct, frozen=True):
     weights: str
 
 
+def card_fault(card: StudyCard) -> str | None:
+    """Why no study file can declare this, in words; None when one can."""
+    try:
+        rule = rule_of(card.rule)
+        fault = layout_fault(card.layout)
+        if fault is not None:
+            return fault
+        Study(
+            name=card.name,
+            title=card.title,
+            columns=tuple(Column(name) for name in card.columns),
+            tensors=tuple(_tensor(segment) for segment in card.layout.segments),
+            rounds=card.rounds,
+            rule=rule,
+            weights=card.weights,
+            weight_max=card.weight_max,
+            seed=card.seed,
+        )
+    except (Malformed, StudyFault) as error:
+        return str(error)
+    if not (is_digest(card.schema) and is_digest(card.parameters)):
+        return "a digest is 64 lower-case hex digits"
+    return None
+
+
 def layout_of(study: Study) -> Layout:
     """The model's layout: one segment per tensor, its range as the exact mant * 2^exp."""
     return Layout(tuple(_segment(tensor) for tensor in study.tensors))
@@ -280,6 +306,12 @@ def _segment(tensor: Tensor) -> Segment:
     while mant % 2 == 0:
         mant, exponent = mant // 2, exponent + 1
     return Segment(tensor.name, "real", tensor.shape, mant, exponent)
+
+
+def _tensor(segment: Segment) -> Tensor:
+    if segment.kind != "real":
+        _refuse("a model has no count segments")
+    return Tensor(segment.name, segment.shape, segment.range_max)
 
 
 def _column_form(column: Column) -> _ColumnForm:

@@ -1,6 +1,6 @@
 """A site's table, strictly as the study declares it: columns, kinds, ranges, empty cells.
 
-Bytes in, a `Table` out, or a `DataFault` that names file, row and column, never the value in a
+Bytes in, a `Table` out, or what does not fit: row, column, what was expected, never the value of a
 cell. All problems are counted and the first few are shown, so that one reading is enough to mend a
 file. Knows nothing of files or studies.
 """
@@ -11,7 +11,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NoReturn, final, get_args
 
@@ -129,11 +129,27 @@ class Reading:
 @final
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One cell that does not fit. `row`: as a spreadsheet counts, the header is row 1."""
+    """What does not fit. `row`: as a spreadsheet counts, the header is row 1; `column`: or ""."""
 
     row: int
     column: str
     expected: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A table that does not fit: the first few problems, and how many there are in all."""
+
+    problems: tuple[Problem, ...]
+    problem_count: int
+
+    def text(self, file_name: str) -> str:
+        """One line for each problem shown; names rows and columns, never a value."""
+        lines = [f"{file_name}, {_where(each)}: expected {each.expected}" for each in self.problems]
+        if self.problem_count > len(lines):
+            lines.append(f"and {self.problem_count - len(lines)} more")
+        return "\n".join(lines)
 
 
 def read_table(
@@ -145,99 +161,120 @@ def read_table(
     missing_texts: Sequence[str] = ("",),
     strip_headers: bool = False,
 ) -> Reading:
-    """Read a table from the bytes of a comma-separated file: UTF-8, a header line, quotes as usual.
-
-    Columns that the study does not declare are not looked at.
+    """Like `inspect_table`, for those who cannot go on with a table that does not fit.
 
     Raises:
-        DataFault: the file, the header, or cells do not fit; `where` names the first place.
+        DataFault: with the first few problems; `where` is the first place.
     """
-    lines = _lines(raw, file_name)
-    places = _places(columns, next(lines, None), file_name, strip_headers)
-    rows: list[list[float]] = []
-    problems: list[Problem] = []
-    problem_count = dropped_count = rows_count = 0
-    empty = frozenset(missing_texts)
-    for number, cells in enumerate(lines, start=2):
-        if not cells:
-            continue  # a blank line is no row
-        rows_count += 1
-        found: list[float] = []
-        wrong: list[Problem] = []
-        gap = False
-        if len(cells) != places.width:
-            wrong.append(Problem(number, "", f"{places.width} fields, as in the header"))
-        else:
-            for column, place in zip(columns, places.of, strict=True):
-                text = cells[place].strip()
-                if text in empty:
-                    gap = True
-                    if missing == "refuse":
-                        wrong.append(Problem(number, column.name, "a value, but the cell is empty"))
-                    continue
-                value, expected = _parse(column, text)
-                found.append(value)
-                if expected:
-                    wrong.append(Problem(number, column.name, expected))
-        problem_count += len(wrong)
-        problems += wrong[: PROBLEMS_SHOWN - len(problems)]
-        if gap:
-            dropped_count += 1
-        elif not wrong:
-            rows.append(found)
-    if problem_count:
-        _report(problems, problem_count, file_name)
-    if not rows:
-        raise DataFault("no row is left to learn from", file_name)
-    matrix = np.array(rows, np.float64)
-    arrays = {column.name: matrix[:, place].copy() for place, column in enumerate(columns)}
-    return Reading(Table(columns, arrays), rows_count, dropped_count)
+    found = inspect_table(
+        columns, raw, missing=missing, missing_texts=missing_texts, strip_headers=strip_headers
+    )
+    if isinstance(found, Unread):
+        first = found.problems[0]
+        message = f"expected {first.expected}"
+        if found.problem_count > 1:
+            message += f" ({found.problem_count} problems in all)\n{found.text(file_name)}"
+        raise DataFault(message, f"{file_name}, {_where(first)}")
+    return found
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class _Places:
-    of: tuple[int, ...]
-    width: int
+def inspect_table(
+    columns: tuple[Column, ...],
+    raw: bytes,
+    *,
+    missing: str = "refuse",
+    missing_texts: Sequence[str] = ("",),
+    strip_headers: bool = False,
+) -> Reading | Unread:
+    """Read a table from the bytes of a comma-separated file: UTF-8, a header line, quotes as usual.
 
-
-def _lines(raw: bytes, file_name: str) -> Iterator[list[str]]:
+    Columns that the study does not declare are not looked at. Every row is looked at, even when an
+    earlier one does not fit.
+    """
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = raw.count(b"\n", 0, error.start) + 1
-        raise DataFault("not UTF-8 text; save it as UTF-8", f"{file_name}, row {row}") from None
+        return Unread((Problem(row, "", "UTF-8 text; save the file as UTF-8"),), 1)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    sheet = _Sheet(columns, missing == "refuse", frozenset(missing_texts))
     try:
-        yield from reader
+        header = next(reader, [])
+        places = _places(columns, [name.strip() for name in header] if strip_headers else header)
+        if isinstance(places, Problem):
+            return Unread((places,), 1)
+        for row, cells in enumerate(reader, start=2):
+            if cells:  # a blank line is no row
+                sheet.take(row, cells, places, len(header))
     except csv.Error:
-        raise DataFault(
-            "quotes or line ends are broken", f"{file_name}, line {reader.line_num}"
-        ) from None
+        return Unread((Problem(reader.line_num, "", "closed quotes and plain line ends"),), 1)
+    return sheet.result()
 
 
-def _places(
-    columns: tuple[Column, ...], header: list[str] | None, file_name: str, strip_headers: bool
-) -> _Places:
-    where = f"{file_name}, row 1"
-    if not header:
-        raise DataFault("the file has no header line", where)
-    names = [name.strip() for name in header] if strip_headers else header
+@final
+class _Sheet:
+    """Collects the rows that fit and the problems of those that do not."""
+
+    def __init__(self, columns: tuple[Column, ...], whole: bool, empty: frozenset[str]) -> None:
+        self._columns = columns
+        self._whole = whole
+        self._empty = empty
+        self._rows: list[list[float]] = []
+        self._rows_count = 0
+        self._dropped_count = 0
+        self._problems: list[Problem] = []
+        self._problem_count = 0
+
+    def take(self, row: int, cells: list[str], places: tuple[int, ...], width: int) -> None:
+        self._rows_count += 1
+        if len(cells) != width:
+            return self._wrong(row, "", f"{width} fields, as in the header")
+        found: list[float] = []
+        for column, place in zip(self._columns, places, strict=True):
+            text = cells[place].strip()
+            if text in self._empty:
+                if self._whole:
+                    self._wrong(row, column.name, "a value, but the cell is empty")
+                continue
+            value, expected = _parse(column, text)
+            found.append(value)
+            if expected:
+                self._wrong(row, column.name, expected)
+        if len(found) < len(self._columns):
+            self._dropped_count += 1
+        else:
+            self._rows.append(found)
+        return None
+
+    def result(self) -> Reading | Unread:
+        if not self._problem_count and not self._rows:
+            self._wrong(1, "", "at least one row without empty cells")
+        if self._problem_count:
+            return Unread(tuple(self._problems), self._problem_count)
+        matrix = np.array(self._rows, np.float64)
+        arrays = {each.name: matrix[:, at].copy() for at, each in enumerate(self._columns)}
+        return Reading(Table(self._columns, arrays), self._rows_count, self._dropped_count)
+
+    def _wrong(self, row: int, column: str, expected: str) -> None:
+        self._problem_count += 1
+        if len(self._problems) < PROBLEMS_SHOWN:
+            self._problems.append(Problem(row, column, expected))
+
+
+def _places(columns: tuple[Column, ...], names: list[str]) -> tuple[int, ...] | Problem:
     absent = [column.name for column in columns if column.name not in names]
     if absent:
-        stripped = {name.strip() for name in header}
-        if any(name in stripped for name in absent):
-            hint = "; some have blanks around them (strip_headers=True cuts those off)"
-        elif len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-            hint = "; fields must be parted by commas"
+        if any(name in {each.strip() for each in names} for name in absent):
+            hint = ": some names have blanks around them (strip_headers=True cuts those off)"
+        elif len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+            hint = ": names and fields must be parted by commas"
         else:
-            hint = ""
-        shown = ", ".join(absent[:PROBLEMS_SHOWN])
-        raise DataFault(f"{len(absent)} declared columns are not there: {shown}{hint}", where)
-    twice = [column.name for column in columns if names.count(column.name) > 1]
-    if twice:
-        raise DataFault(f"column {twice[0]} is there more than once", where)
-    return _Places(tuple(names.index(column.name) for column in columns), len(header))
+            hint = f": {len(absent)} of them are not in the header"
+        return Problem(1, absent[0], f"all declared columns{hint}")
+    for column in columns:
+        if names.count(column.name) > 1:
+            return Problem(1, column.name, "this column once, but it is there more than once")
+    return tuple(names.index(column.name) for column in columns)
 
 
 def _parse(column: Column, text: str) -> tuple[float, str]:
@@ -260,17 +297,8 @@ def _parse(column: Column, text: str) -> tuple[float, str]:
     return value, ""
 
 
-def _report(problems: list[Problem], count: int, file_name: str) -> NoReturn:
-    def place(problem: Problem) -> str:
-        return f"row {problem.row}" + (f", column {problem.column}" if problem.column else "")
-
-    first, *others = problems
-    text = f"expected {first.expected}"
-    for problem in others:
-        text += f"; {place(problem)}: expected {problem.expected}"
-    if count > len(problems):
-        text += f"; and {count - len(problems)} more"
-    raise DataFault(f"{text} ({count} problems in all)", f"{file_name}, {place(first)}")
+def _where(problem: Problem) -> str:
+    return f"row {problem.row}" + (f", column {problem.column}" if problem.column else "")
 
 
 def _refuse(message: str) -> NoReturn:

@@ -114,7 +114,9 @@ def first_weights(rng: np.random.Generator, features_count: int) -> Float64Array
 
 def standardised(x: Float64Array, training: Float64Array) -> Float64Array:
     """Columns with the mean and spread (n - 1, + 1e-9) of the site's own training rows removed."""
-    return (x - training.mean(axis=0)) / (training.std(axis=0, ddof=1) + 1e-9)
+    middle: Float64Array = training.mean(axis=0)
+    spread: Float64Array = training.std(axis=0, ddof=1)
+    return (x - middle) / (spread + 1e-9)
 
 
 def alone(

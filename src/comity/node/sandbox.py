@@ -1,0 +1,429 @@
+"""The node's side of a study's process: start it, ask it, believe nothing that it sends.
+
+A study is somebody else's code beside the site's data. It runs in a process of its own that is
+started once, stays warm, and can reach nothing but the study file, the data file and two files of
+its work folder (`isolation`). This side keeps the time, bounds every byte, and turns a dead,
+hanging or lying process into a `StudyFault` with a code and a line; text and values of the study
+stay in the notes file, for the owner of the site.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import site
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final, Literal, TypeVar, final
+
+import msgspec
+
+from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
+from comity.learning.study import StudyCard
+from comity.node.isolation import Isolation, Limits, Setup
+from comity.node.sandbox_wire import (
+    ANY_REPLY,
+    LINE_BYTES_MAX,
+    MODEL_FILE,
+    NOTES_FILE,
+    VECTOR_FILE,
+    WORD_BYTES,
+    Alone,
+    CheckData,
+    Checked,
+    Describe,
+    Described,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Initial,
+    Initialised,
+    Request,
+    Result,
+    Train,
+    Trained,
+    Unfit,
+    answer_fault,
+)
+from comity.values import STUDY_FILE_BYTES_MAX
+
+Policy = Literal["require", "warn"]
+Decoded = TypeVar("Decoded")
+Wanted = TypeVar("Wanted", Described, Initialised, Checked, Trained, Evaluated)
+
+NOTES_BYTES_MAX: Final = 2**20
+_SEED: Final = re.compile(r"\A[0-9a-f]{64}\Z")
+_READ_BYTES: Final = 2**16
+
+
+@final
+class Sandbox:
+    """A study's process. One request at a time; after a fault of the process, start another.
+
+    Blocking: `describe()`, `train(seed)` and so on. Inside a loop: `begin(request)`, wait until
+    `fileno()` is readable or a while has passed, then `poll()` until it gives a result.
+    """
+
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        replies: int,
+        setup: Setup,
+        isolation: Isolation,
+    ) -> None:
+        self._child = child
+        self._replies = replies
+        self._setup = setup
+        self._work = Path(setup.work)
+        self._buffer = bytearray()
+        self._asked: Request | None = None
+        self._deadline = 0.0
+        self._card: StudyCard | None = None
+        self.isolation = isolation
+
+    @classmethod
+    def start(
+        cls,
+        study_path: Path,
+        data_path: Path | None,
+        work_dir: Path,
+        *,
+        policy: Policy = "require",
+        limits: Limits | None = None,
+    ) -> Sandbox:
+        """Start the process and shut it in; no study code has run when this returns.
+
+        Args:
+            study_path: the study file, at most 1 MiB.
+            data_path: this site's table; None for a study that is only described or begun.
+            work_dir: a folder of its own, made here when absent, for model, update and notes.
+            policy: "require" refuses when a wall is missing; "warn" goes on, and the caller tells
+                its operator what `isolation.missing` says.
+            limits: `Limits()` when None.
+        Raises:
+            Refused(SANDBOX_MISSING): the policy is "require" and a wall is missing.
+            Misconfigured: a path is missing, or the work folder lies where studies may read.
+            StudyFault(LIMIT_EXCEEDED): Python did not start within its limits.
+        """
+        setup = _setup(study_path, data_path, work_dir, limits or Limits())
+        child, replies = _spawn(setup)
+        unready = Isolation(False, False, False, ("not asked yet",))
+        sandbox = cls(child, replies, setup, unready)
+        started = False
+        try:
+            sandbox._send(msgspec.json.encode(setup))
+            sandbox._deadline = time.monotonic() + setup.limits.start_s
+            line = None
+            while line is None:
+                sandbox._wait(setup.limits.start_s)
+                line = sandbox._line()
+            sandbox.isolation = sandbox._decode(line, msgspec.json.Decoder(Isolation))
+            if policy == "require" and not sandbox.isolation.complete:
+                why = "; ".join(sandbox.isolation.missing)
+                raise Refused(
+                    Rule.SANDBOX_MISSING,
+                    f"this system cannot shut a study in ({why}); use a Linux kernel with "
+                    "Landlock and seccomp, or set the sandbox policy of this site to warn",
+                )
+            started = True
+        finally:
+            if not started:
+                sandbox.close()
+        return sandbox
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be asked."""
+        return self._replies >= 0
+
+    @property
+    def pid(self) -> int:
+        """Of the study's process."""
+        return self._child.pid
+
+    @property
+    def model_path(self) -> Path:
+        """Where the node puts the model before it asks to train or evaluate (a copy, no link)."""
+        return self._work / MODEL_FILE
+
+    @property
+    def vector_path(self) -> Path:
+        """Where an update or a first model lies after the answer: flat little-endian float32."""
+        return self._work / VECTOR_FILE
+
+    @property
+    def notes_path(self) -> Path:
+        """What the study printed and the text of its errors; show it to the site's owner only."""
+        return self._work / NOTES_FILE
+
+    def fileno(self) -> int:
+        """Readable when `poll` has something to do; for select, poll or an event loop."""
+        return self._replies
+
+    def begin(self, request: Request) -> None:
+        """Ask, without waiting. Raises StudyFault when the process has ended."""
+        assert self._asked is None, "one request at a time"
+        if not self.alive:
+            raise StudyFault(
+                StudyFaultKind.CODE_FAILED, "the study's process has ended; restart it"
+            )
+        match request:
+            case Train(seed=seed) | Alone(seed=seed):
+                assert _SEED.match(seed)
+            case _:
+                pass
+        self._trim_notes()
+        self._asked = request
+        self._deadline = time.monotonic() + self._setup.limits.request_s
+        self._send(msgspec.json.encode(request))
+
+    def poll(self) -> Result | None:
+        """The result once it is here, None before; never waits.
+
+        Raises:
+            StudyFault: the study failed; or its process died, hung past its limit, or lied, and
+                has been ended. `where` is the study's file and line.
+            DataFault: the data do not fit the declared columns; `where` is file, row and column.
+        """
+        asked = self._asked
+        assert asked is not None, "nothing was asked"
+        line = self._line()
+        if line is None:
+            return None
+        self._asked = None
+        reply = self._decode(line, ANY_REPLY)
+        match reply:
+            case Failed():
+                raise self._failure(reply)
+            case Unfit():
+                raise self._unfit(reply)
+            case _:
+                lie = answer_fault(asked, reply)
+                if lie is not None:
+                    raise self._lied(lie)
+                match reply:
+                    case Described():
+                        self._card = reply.card
+                    case Initialised() | Trained():
+                        self._check_vector(reply.words)
+                    case _:
+                        pass
+                return reply
+
+    def describe(self) -> StudyCard:
+        """What the study declares."""
+        return self._request(Describe(), Described).card
+
+    def initial(self) -> Path:
+        """The first model, in the file returned: flat little-endian float32."""
+        self._request(Initial(), Initialised)
+        return self.vector_path
+
+    def check_data(self) -> Checked:
+        """Check the data file against the declared columns."""
+        return self._request(CheckData(), Checked)
+
+    def train(self, seed: bytes) -> Trained:
+        """Train from `model_path`; the update is in `vector_path`. `seed`: 32 bytes."""
+        return self._request(Train(seed.hex()), Trained)
+
+    def evaluate(self) -> dict[str, float]:
+        """Metrics of the model in `model_path` on this site's data."""
+        return self._request(Evaluate(), Evaluated).metrics
+
+    def alone(self, seed: bytes, rounds: int) -> dict[str, float]:
+        """Metrics of what this site gets by itself from `model_path` in so many rounds."""
+        return self._request(Alone(seed.hex(), rounds), Evaluated).metrics
+
+    def close(self) -> None:
+        """End the process and everything it started; may be called twice."""
+        if self._replies < 0:
+            return
+        os.close(self._replies)
+        self._replies = -1
+        self._asked = None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        if self._child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.close()
+        self._child.wait()
+
+    def _request(self, request: Request, wanted: type[Wanted]) -> Wanted:
+        self.begin(request)
+        result = self.poll()
+        while result is None:
+            self._wait(1.0)
+            result = self.poll()
+        assert isinstance(result, wanted)
+        return result
+
+    def _wait(self, seconds: float) -> None:
+        poll = select.poll()
+        poll.register(self._replies, select.POLLIN)
+        left = min(seconds, max(0.0, self._deadline - time.monotonic()))
+        poll.poll(1000 * left)
+
+    def _send(self, line: bytes) -> None:
+        assert self._child.stdin is not None and len(line) < LINE_BYTES_MAX
+        try:
+            self._child.stdin.write(line + b"\n")
+            self._child.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
+
+    def _line(self) -> bytes | None:
+        """One whole line of the process, or None; ends a process that is late or too talkative."""
+        end = self._buffer.find(b"\n")
+        while end < 0:
+            try:
+                piece = os.read(self._replies, _READ_BYTES)
+            except BlockingIOError:
+                if time.monotonic() > self._deadline:
+                    self.close()
+                    raise StudyFault(
+                        StudyFaultKind.LIMIT_EXCEEDED,
+                        "the study took longer than its time limit and was ended",
+                    ) from None
+                return None
+            if not piece:
+                raise self._ended()
+            self._buffer += piece
+            if len(self._buffer) > LINE_BYTES_MAX:
+                raise self._lied("an answer too long")
+            end = self._buffer.find(b"\n")
+        if end != len(self._buffer) - 1:
+            raise self._lied("more than one answer")
+        line = bytes(self._buffer[:end])
+        self._buffer.clear()
+        return line
+
+    def _ended(self) -> StudyFault:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(1.0)
+        status = self._child.poll()
+        self.close()
+        if status in (-signal.SIGKILL, -signal.SIGXCPU):
+            return StudyFault(
+                StudyFaultKind.LIMIT_EXCEEDED,
+                "the system ended the study's process, for memory or processor time",
+            )
+        return StudyFault(StudyFaultKind.CODE_FAILED, "the study's process has ended by itself")
+
+    def _lied(self, what: str) -> StudyFault:
+        self.close()
+        return StudyFault(StudyFaultKind.BAD_OUTPUT, f"the study's process sent {what}")
+
+    def _decode(self, line: bytes, form: msgspec.json.Decoder[Decoded]) -> Decoded:
+        try:
+            return form.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise self._lied("an answer that is not in the form") from None
+
+    def _check_vector(self, words: int) -> None:
+        if self._card is not None and words != self._card.layout.data_words:
+            raise self._lied("a vector of another length than declared")
+        try:
+            handle = os.open(self.vector_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            raise self._lied("no vector") from None
+        found = os.fstat(handle)
+        os.close(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != WORD_BYTES * words:
+            raise self._lied("a vector file of another size than announced")
+
+    def _failure(self, reply: Failed) -> StudyFault:
+        where = Path(self._setup.study).name
+        if 0 < reply.line <= STUDY_FILE_BYTES_MAX:
+            where += f", line {reply.line}"
+        return StudyFault(
+            reply.kind, f"the study failed; its own words are in {self.notes_path}", where
+        )
+
+    def _unfit(self, reply: Unfit) -> DataFault:
+        where = f"{Path(self._setup.table).name}, row {reply.row}"
+        if self._card is not None and 1 <= reply.column <= len(self._card.columns):
+            where += f", column {self._card.columns[reply.column - 1]}"
+        elif reply.column > 0:
+            where += f", declared column {reply.column}"
+        return DataFault(
+            f"does not fit what the study declares ({reply.problem_count} problems in all); "
+            f"each is explained in {self.notes_path}",
+            where,
+        )
+
+    def _trim_notes(self) -> None:
+        if self.notes_path.stat().st_size > NOTES_BYTES_MAX:
+            os.truncate(self.notes_path, 0)
+
+
+def _setup(study_path: Path, data_path: Path | None, work_dir: Path, limits: Limits) -> Setup:
+    study = study_path.resolve()
+    table = None if data_path is None else data_path.resolve()
+    work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    work = work_dir.resolve()
+    for path in (study, table):
+        if path is not None and not path.is_file():
+            raise Misconfigured(f"there is no file {path}")
+    if study.stat().st_size > STUDY_FILE_BYTES_MAX:
+        raise Misconfigured(f"a study file has at most {STUDY_FILE_BYTES_MAX} bytes")
+    for name in (VECTOR_FILE, NOTES_FILE):
+        _make(work / name)
+    inside = [str(study), str(work / MODEL_FILE)] + ([] if table is None else [str(table)])
+    if not (work / MODEL_FILE).exists():
+        _make(work / MODEL_FILE)
+    return Setup(
+        study=str(study),
+        table="" if table is None else str(table),
+        work=str(work),
+        readable=tuple(inside),
+        writable=(str(work / VECTOR_FILE), str(work / NOTES_FILE)),
+        limits=limits,
+    )
+
+
+def _make(path: Path) -> None:
+    """An empty regular file, whatever was there; the process itself can create none."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _spawn(setup: Setup) -> tuple[subprocess.Popen[bytes], int]:
+    ours, theirs = os.pipe()
+    threads = str(setup.limits.threads)
+    environment = {
+        "HOME": setup.work,
+        "TMPDIR": setup.work,
+        "LANG": "C.UTF-8",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUSERBASE": site.getuserbase() if site.ENABLE_USER_SITE else "",
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+    }
+    try:
+        with (Path(setup.work) / NOTES_FILE).open("ab") as notes:
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "comity.node.sandbox_child", str(theirs)],
+                stdin=subprocess.PIPE,
+                stdout=notes,
+                stderr=notes,
+                pass_fds=(theirs,),
+                env=environment,
+                cwd=setup.work,
+                start_new_session=True,
+            )
+    except OSError:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    os.set_blocking(ours, False)
+    return child, ours

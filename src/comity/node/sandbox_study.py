@@ -1,0 +1,198 @@
+"""Calls a study, inside its process, and turns whatever happens into a typed reply.
+
+Runs only behind the walls of `isolation`. Errors become a code and a line of the study; their text
+is printed, which puts it into the notes file.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import assert_never, final
+
+import numpy as np
+
+from comity.aggregation.layout import Layout
+from comity.errors import StudyFault, StudyFaultKind
+from comity.learning.model import read_model, to_flat, to_tensors
+from comity.learning.steps import Float32Array, flush_to_zero_fault
+from comity.learning.study import METRICS_MAX, NAME, LoadedStudy, describe, layout_of, load
+from comity.learning.tables import Reading, Unread, inspect_table
+from comity.learning.training import alone, generator
+from comity.node.sandbox_wire import (
+    MODEL_FILE,
+    ROWS_MAX,
+    VECTOR_FILE,
+    Alone,
+    CheckData,
+    Checked,
+    Describe,
+    Described,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Initial,
+    Initialised,
+    Reply,
+    Request,
+    Result,
+    Train,
+    Trained,
+    Unfit,
+)
+from comity.values import labelled_hash, u32
+
+
+class _DoesNotFit(Exception):
+    def __init__(self, reply: Unfit) -> None:
+        self.reply = reply
+
+
+@final
+class Worker:
+    """One study and one table, each loaded when first needed and then kept."""
+
+    def __init__(self, study_path: Path, data_path: Path, work_dir: Path) -> None:
+        self._study_path = study_path
+        self._data_path = data_path
+        self._work = work_dir
+        self._loaded: LoadedStudy | None = None
+        self._reading: Reading | None = None
+
+    def answer(self, request: Request) -> Reply:
+        """Do what is asked; never raises for anything the study does."""
+        try:
+            return self._result(request)
+        except _DoesNotFit as found:
+            return found.reply
+        except StudyFault as fault:
+            traceback.print_exc()
+            return Failed(fault.kind, self._line(fault))
+        except MemoryError as error:
+            traceback.print_exc()
+            return Failed(StudyFaultKind.LIMIT_EXCEEDED, self._line(error))
+        except BaseException as error:  # outermost loop of this process; SystemExit included
+            traceback.print_exc()
+            kind = StudyFaultKind.CODE_FAILED
+            if self._loaded is None:
+                kind = StudyFaultKind.NOT_LOADABLE
+            return Failed(kind, self._line(error))
+
+    def _result(self, request: Request) -> Result:
+        loaded = self._study()
+        layout = layout_of(loaded.study)
+        match request:
+            case Describe():
+                return Described(describe(loaded.study))
+            case Initial():
+                flat = to_flat(layout, loaded.initial(loaded.study.seed))
+                return Initialised(self._write(flat))
+            case CheckData():
+                reading = self._table()
+                return Checked(reading.rows_count, reading.dropped_count)
+            case Train():
+                return self._train(loaded, layout, bytes.fromhex(request.seed))
+            case Evaluate():
+                return self._evaluate(loaded, layout, self._model(layout))
+            case Alone():
+                return self._alone(loaded, layout, request)
+            case _:
+                assert_never(request)
+
+    def _train(self, loaded: LoadedStudy, layout: Layout, seed: bytes) -> Trained:
+        before = self._model(layout)
+        outcome = loaded.train(to_tensors(layout, before), self._table().table, generator(seed))
+        if not isinstance(outcome, tuple) or len(outcome) != 2:
+            raise StudyFault(
+                StudyFaultKind.BAD_OUTPUT, "train returns (weights after, number of rows)"
+            )
+        after, count = outcome
+        if not isinstance(count, int) or not 1 <= count <= ROWS_MAX:
+            raise StudyFault(
+                StudyFaultKind.WEIGHT_OUT_OF_RANGE,
+                "the number of rows learned from is a whole number from 1",
+            )
+        update = to_flat(layout, after)
+        np.subtract(update, before, out=update)
+        return Trained(self._write(update), count)
+
+    def _alone(self, loaded: LoadedStudy, layout: Layout, request: Alone) -> Evaluated:
+        fault = flush_to_zero_fault()
+        if fault is not None:
+            raise StudyFault(StudyFaultKind.CODE_FAILED, fault)
+        table = self._table().table
+        seed = bytes.fromhex(request.seed)
+        flat = alone(
+            layout,
+            loaded.study.rule,
+            self._model(layout),
+            lambda weights, rng: loaded.train(weights, table, rng),
+            (labelled_hash("alone", seed, u32(number)) for number in range(request.rounds)),
+        )
+        return self._evaluate(loaded, layout, flat)
+
+    def _evaluate(self, loaded: LoadedStudy, layout: Layout, flat: Float32Array) -> Evaluated:
+        found = loaded.evaluate(to_tensors(layout, flat), self._table().table)
+        if not isinstance(found, Mapping) or len(found) > METRICS_MAX:
+            raise StudyFault(
+                StudyFaultKind.BAD_OUTPUT, f"evaluate returns at most {METRICS_MAX} named numbers"
+            )
+        metrics: dict[str, float] = {}
+        for name, number in found.items():
+            if not isinstance(name, str) or NAME.match(name) is None:
+                raise StudyFault(StudyFaultKind.BAD_OUTPUT, "a metric's name is a plain word")
+            if not math.isnan(value := float(number)):
+                metrics[name] = value
+        return Evaluated(metrics)
+
+    def _study(self) -> LoadedStudy:
+        if self._loaded is None:
+            source = self._study_path.read_bytes()
+            namespace: dict[str, object] = {"__name__": "study", "__file__": str(self._study_path)}
+            exec(compile(source, str(self._study_path), "exec"), namespace)
+            self._loaded = load(namespace)
+        return self._loaded
+
+    def _table(self) -> Reading:
+        if self._reading is None:
+            study = self._study().study
+            found = inspect_table(
+                study.columns,
+                self._data_path.read_bytes(),
+                missing=study.missing,
+                missing_texts=study.missing_texts,
+                strip_headers=study.strip_headers,
+            )
+            if isinstance(found, Unread):
+                print(found.text(self._data_path.name), file=sys.stderr)
+                first = found.problems[0]
+                names = [column.name for column in study.columns]
+                place = names.index(first.column) + 1 if first.column in names else 0
+                raise _DoesNotFit(Unfit(first.row, place, found.problem_count))
+            self._reading = found
+        return self._reading
+
+    def _model(self, layout: Layout) -> Float32Array:
+        return read_model(layout, (self._work / MODEL_FILE).read_bytes())
+
+    def _write(self, flat: Float32Array) -> int:
+        """Replace what `update.f32` holds; the file itself was made by the node."""
+        if not np.isfinite(flat).all():
+            raise StudyFault(StudyFaultKind.NOT_FINITE, "an update is NaN or infinite")
+        with (self._work / VECTOR_FILE).open("r+b") as file:
+            file.write(flat.astype("<f4", copy=False).data)
+            file.truncate()
+        return len(flat)
+
+    def _line(self, error: BaseException) -> int:
+        """The innermost line of the study that the error came through; 0 when there is none."""
+        if isinstance(error, SyntaxError) and error.filename == str(self._study_path):
+            return error.lineno or 0
+        line = 0
+        for frame, number in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_filename == str(self._study_path):
+                line = number
+        return line

@@ -1,0 +1,155 @@
+"""What a node and a study's process say to each other: one JSON line each way, strictly typed.
+
+A reply holds numbers, names of a fixed form and codes; no text of the study fits in one. Vectors
+travel as files in the work folder.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+import msgspec
+
+from comity.errors import StudyFaultKind
+from comity.learning.study import METRICS_MAX, NAME, StudyCard, card_fault
+
+MODEL_FILE: Final = "model.safetensors"
+"""In: the model before; the node writes it."""
+
+VECTOR_FILE: Final = "update.f32"
+"""Out: a flat vector in layout order, little-endian float32: an update, or a first model."""
+
+NOTES_FILE: Final = "notes.txt"
+"""What the study printed and the text of its errors; for the owner of the site only."""
+
+LINE_BYTES_MAX: Final = 2**21
+ROWS_MAX: Final = 2**40
+WORD_BYTES: Final = 4
+
+
+@final
+class Describe(msgspec.Struct, frozen=True, tag="describe"):
+    """Load the study file and say what it declares."""
+
+
+@final
+class Initial(msgspec.Struct, frozen=True, tag="initial"):
+    """Write the first model of the declared seed to `update.f32`."""
+
+
+@final
+class CheckData(msgspec.Struct, frozen=True, tag="check-data"):
+    """Read the data file and check it against the declared columns."""
+
+
+@final
+class Train(msgspec.Struct, frozen=True, tag="train"):
+    """Train from `model.safetensors`; write after minus before to `update.f32`.
+
+    `seed`: 64 hex digits, from (study seed, member, round).
+    """
+
+    seed: str
+
+
+@final
+class Evaluate(msgspec.Struct, frozen=True, tag="evaluate"):
+    """Evaluate `model.safetensors` on this site's data."""
+
+
+@final
+class Alone(msgspec.Struct, frozen=True, tag="alone"):
+    """From `model.safetensors`, train this site alone for `rounds`, then evaluate that model."""
+
+    seed: str
+    rounds: int
+
+
+Request = Describe | Initial | CheckData | Train | Evaluate | Alone
+
+
+@final
+class Described(msgspec.Struct, frozen=True, tag="described", forbid_unknown_fields=True):
+    """Answer to `Describe`."""
+
+    card: StudyCard
+
+
+@final
+class Initialised(msgspec.Struct, frozen=True, tag="initialised", forbid_unknown_fields=True):
+    """Answer to `Initial`: `update.f32` holds `words` numbers."""
+
+    words: int
+
+
+@final
+class Checked(msgspec.Struct, frozen=True, tag="checked", forbid_unknown_fields=True):
+    """Answer to `CheckData`: rows in the file, and how many were dropped as declared."""
+
+    rows_count: int
+    dropped_count: int
+
+
+@final
+class Trained(msgspec.Struct, frozen=True, tag="trained", forbid_unknown_fields=True):
+    """Answer to `Train`: `update.f32` holds `words` numbers, learned from `example_count` rows."""
+
+    words: int
+    example_count: int
+
+
+@final
+class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", forbid_unknown_fields=True):
+    """Answer to `Evaluate` and `Alone`: finite; a metric undefined here is absent."""
+
+    metrics: dict[str, float]
+
+
+@final
+class Unfit(msgspec.Struct, frozen=True, tag="unfit", forbid_unknown_fields=True):
+    """The data do not fit. `column`: place among the declared columns from 1; 0 is none."""
+
+    row: int
+    column: int
+    problem_count: int
+
+
+@final
+class Failed(msgspec.Struct, frozen=True, tag="failed", forbid_unknown_fields=True):
+    """The study failed. `line`: of the study file; 0 is unknown."""
+
+    kind: StudyFaultKind
+    line: int
+
+
+Result = Described | Initialised | Checked | Trained | Evaluated
+Reply = Result | Unfit | Failed
+
+ANY_REPLY: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)
+_ANSWERS: Final[dict[type[Request], type[Result]]] = {
+    Describe: Described,
+    Initial: Initialised,
+    CheckData: Checked,
+    Train: Trained,
+    Evaluate: Evaluated,
+    Alone: Evaluated,
+}
+
+
+def answer_fault(asked: Request, result: Result) -> str | None:
+    """Why a well-formed answer cannot be true, in words; None when it can."""
+    if type(result) is not _ANSWERS[type(asked)]:
+        return "the answer to another question"
+    match result:
+        case Described(card=card):
+            fault = card_fault(card)
+            return None if fault is None else f"a description out of bounds: {fault}"
+        case Initialised():
+            return None
+        case Trained(example_count=count):
+            return None if 1 <= count <= ROWS_MAX else "a number of rows out of range"
+        case Checked(rows_count=rows, dropped_count=dropped):
+            return None if 0 <= dropped < rows <= ROWS_MAX else "a number of rows out of range"
+        case Evaluated(metrics=metrics):
+            plain = all(NAME.match(name) is not None for name in metrics)
+            return None if plain and len(metrics) <= METRICS_MAX else "metrics without plain names"
