@@ -54,6 +54,11 @@ NOTE_SIGNATURES_MAX: Final = 512
 MEMBERS_MAX: Final = 200
 CHARTER_BYTES_MAX: Final = 1_048_576
 DATASETS_PER_MEMBER_MAX: Final = 1_000
+STUDIES_OPEN_PER_MEMBER_MAX: Final = 100
+PROPOSALS_OPEN_PER_MEMBER_MAX: Final = 32
+SEEN_INTERVAL_S: Final = 3_600
+DAY_S: Final = 86_400
+CLOCK_APART_S: Final = 300
 DEADLINE_S_MAX: Final = 366 * 86_400
 # limits of rounds (aggregation.md 4, 5.1)
 ROSTER_MIN: Final = 3
@@ -76,6 +81,12 @@ ENTRIES_PER_REQUEST_MAX: Final = 2_048
 
 NOTHING: Final = Digest("0" * 64)
 """The digest that means "none": before the first statement, the model digest of a query."""
+
+SHARE_FIELD: Final = 2**255 - 19
+"""Shares and the secrets they give are below it, 32 bytes big-endian (aggregation.md 5.1)."""
+
+CHECK_FIELD: Final = 2**127 - 1
+"""Check values are below it, 16 bytes big-endian (aggregation.md 5.1)."""
 
 LOW_ORDER_X25519: Final = frozenset(
     (
@@ -219,6 +230,14 @@ def share_row(opened: str, dealer: int, holder: int, plaintext: bytes) -> bytes:
 def confirm_quorum(roster_count: int, colluders: int) -> int:
     """t = floor((n + c) / 2) + 1: Shamir threshold, Confirm, Abandon and Accept quorum (4)."""
     return (roster_count + colluders) // 2 + 1
+
+
+def neighbours(seat: int, count: int, degree: int) -> frozenset[int]:
+    """N(seat): whom it masks with (5.6). degree: count - 1 (everybody), or even (a circulant)."""
+    if degree >= count - 1:
+        return frozenset(range(1, count + 1)) - {seat}
+    steps = range(1, degree // 2 + 1)
+    return frozenset((seat - 1 + way * step) % count + 1 for step in steps for way in (-1, 1))
 
 
 def words_of_vector(data_words: int) -> int:

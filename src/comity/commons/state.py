@@ -1,7 +1,7 @@
 """What the log means so far: an immutable value, the same on every machine (integers only).
 
-`fold.py` makes the next one from an entry. Nothing is ever changed in place; a change copies the one
-mapping it concerns, so a state may be kept, dropped, or continued twice.
+`fold.py` makes the next one from an entry. Nothing is ever changed in place; a change copies the
+one mapping it concerns, so a state may be kept, dropped, or continued twice.
 """
 
 from __future__ import annotations
