@@ -40,6 +40,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from comity.errors import Misconfigured, Unavailable
+from comity.storage.disk import sync_folder
 
 SCRYPT_N: Final = 2**14
 SCRYPT_R: Final = 8
@@ -134,11 +135,7 @@ def write_keys(path: Path, keys: MemberKeys, *, passphrase: bytes | Unencrypted)
             os.link(beside, path)
         finally:
             beside.unlink()
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise Misconfigured(f"{path} exists; keys are never replaced, name another file") from error
     except OSError as error:
@@ -238,12 +235,12 @@ def _read(path: Path) -> dict[str, str]:
     """The four PEM blocks by role, from a file that only its owner can reach."""
     try:
         _check_folder(path.parent)
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise Misconfigured(f"{path} is no regular file; name the key file itself")
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             # Judge the file that is open, not the one that has the name a moment later.
             found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise Misconfigured(f"{path} is no regular file; name the key file itself")
             if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
                 raise Misconfigured(f"{path} is open to others; run: chmod 600 {path}")
             text = file.read(_FILE_BYTES_MAX + 1)

@@ -20,6 +20,7 @@ from typing import final
 
 from comity.errors import Forged, Malformed, Unavailable
 from comity.storage.database import pass_by
+from comity.storage.disk import disk_faults, sync_folder
 from comity.storage.ports import BlobCheck, Hook
 from comity.values import BLOB_BYTES_MAX, BLOB_CHUNK_BYTES, BlobName, is_digest, same_bytes
 
@@ -59,7 +60,7 @@ class FileBlobStore:
         self._blob_bytes_max = blob_bytes_max
         self._hook = hook
         self._turn = threading.Lock()
-        with _disk_faults(folder):
+        with disk_faults(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for left_over in folder.glob("*.moving"):
                 left_over.unlink()
@@ -71,7 +72,7 @@ class FileBlobStore:
 
     def unfinished(self) -> list[BlobName]:
         """Names of the blobs that still come in, or whose sender never came back."""
-        with _disk_faults(self._folder):
+        with disk_faults(self._folder):
             return sorted(BlobName(part.stem) for part in self._folder.glob("*.part"))
 
     def stored(self, name: BlobName) -> int:
@@ -91,7 +92,7 @@ class FileBlobStore:
             raise Malformed(f"a blob holds at most {self._blob_bytes_max} bytes, this one {end}")
         if (size := _size(whole)) is not None:
             raise WrongOffset(size, offset)
-        with _disk_faults(part), self._locked(part, os.O_CREAT) as descriptor:
+        with disk_faults(part), self._locked(part, os.O_CREAT) as descriptor:
             stored = os.fstat(descriptor).st_size
             if offset != stored:
                 raise WrongOffset(stored, offset)
@@ -108,7 +109,7 @@ class FileBlobStore:
         whole, part = self._places(name)
         if _size(whole) is not None:
             return
-        with _disk_faults(part), self._locked(part, 0) as descriptor:
+        with disk_faults(part), self._locked(part, 0) as descriptor:
             try:
                 _check(part, name, check)
             except Forged:
@@ -120,11 +121,11 @@ class FileBlobStore:
             # Die before the rename: the part is complete, and `finish` is called again.
             part.rename(whole)
             self._hook("renamed")
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def read(self, name: BlobName, start: int, stop: int) -> bytes:
         place = self.path(name)
-        with _disk_faults(place):
+        with disk_faults(place):
             descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 size = os.fstat(descriptor).st_size
@@ -145,14 +146,14 @@ class FileBlobStore:
 
     def drop(self, name: BlobName) -> None:
         for place in self._places(name):
-            with _disk_faults(place):
+            with disk_faults(place):
                 size = _size(place)
                 if size is not None:
                     place.unlink()
                     self._charge(-size)
         self._hook("dropped")
-        with _disk_faults(self._folder):
-            _sync_folder(self._folder)
+        with disk_faults(self._folder):
+            sync_folder(self._folder)
 
     def adopt(self, source: Path, name: BlobName, check: BlobCheck | None = None) -> None:
         whole, part = self._places(name)
@@ -163,7 +164,7 @@ class FileBlobStore:
             raise Unavailable(f"{source} is no regular file; write it first")
         if size > self._blob_bytes_max:
             raise Malformed(f"a blob holds at most {self._blob_bytes_max} bytes, this one {size}")
-        with _disk_faults(source):
+        with disk_faults(source):
             _check(source, name, check)
             self._hook("checked")
             self._charge(size)
@@ -175,7 +176,7 @@ class FileBlobStore:
                 raise
             self._charge(-replaced)
             self._hook("renamed")
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
             left_over = _size(part)
             if left_over is not None:
                 part.unlink()
@@ -247,7 +248,7 @@ def _move_durably(source: Path, whole: Path) -> None:
         os.fsync(file.fileno())
         if source.stat().st_dev == whole.parent.stat().st_dev:
             source.rename(whole)
-            _sync_folder(source.parent)
+            sync_folder(source.parent)
             return
         beside = whole.with_name(f"{whole.name}.moving")
         with beside.open("wb") as copy:
@@ -256,21 +257,3 @@ def _move_durably(source: Path, whole: Path) -> None:
             os.fsync(copy.fileno())
     beside.rename(whole)
     source.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _disk_faults(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Unavailable(
-            f"cannot use {place} ({error.strerror}); check space and permissions of the disk"
-        ) from error

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple, final
 
 from comity.errors import Misconfigured, Unavailable
+from comity.storage.disk import disk_faults, sync_folder
 from comity.storage.ports import Hook
 
 BUSY_TIMEOUT_MS = 5_000
@@ -174,11 +175,7 @@ def _check_identity(connection: sqlite3.Connection, path: Path, schema: Schema) 
             f"PRAGMA application_id = {schema.application_id};"
             f"PRAGMA user_version = {schema.version}; COMMIT;"
         )
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
         return
     if application_id != schema.application_id:
         raise Misconfigured(f"{path} is a database of something else; name another file")
@@ -202,7 +199,8 @@ def _truncate_wal(connection: sqlite3.Connection) -> None:
 def _faults_named(path: Path) -> Iterator[None]:
     """Turn SQLite's failures into ours; a broken constraint is for the caller to explain."""
     try:
-        yield
+        with disk_faults(path):
+            yield
     except sqlite3.IntegrityError:
         raise
     except sqlite3.OperationalError as error:
@@ -218,5 +216,3 @@ def _faults_named(path: Path) -> Iterator[None]:
             f"{path} is damaged or no database of ours ({error.sqlite_errorname});"
             " restore it as docs/operating.md says"
         ) from error
-    except OSError as error:
-        raise Unavailable(f"cannot use {path} ({error.strerror}); check the disk") from error

@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from comity.errors import Misconfigured
+from comity.storage.disk import sync_folder
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -46,12 +47,11 @@ class KeyFolder:
         descriptor = os.open(
             self._place(lock_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
         )
-        try:
-            os.write(descriptor, secret)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secret)
+            file.flush()
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        self._sync()
+        sync_folder(self._folder)
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return Sealed(lock_id, nonce + AESGCM(secret).encrypt(nonce, plain, name.encode()))
 
@@ -85,7 +85,7 @@ class KeyFolder:
                 os.close(descriptor)
             place.unlink()
         if lock_ids:
-            self._sync()
+            sync_folder(self._folder)
 
     def lock_ids(self) -> set[str]:
         """Of all key files here."""
@@ -93,10 +93,3 @@ class KeyFolder:
 
     def _place(self, lock_id: str) -> Path:
         return self._folder / f"{lock_id}.key"
-
-    def _sync(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -9,14 +9,14 @@ keys beside it (`erasable.py`). Source: aggregation.md 5.9, 12; contracts in `po
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import final
 
-from comity.errors import HeadMoved, Refused, Rule, Unavailable
+from comity.errors import HeadMoved, Refused, Rule
 from comity.storage import works as works_table
 from comity.storage.database import Database, Schema, pass_by
+from comity.storage.disk import disk_faults
 from comity.storage.erasable import KeyFolder, Sealed
 from comity.storage.ports import Attempt, Hook, SaidBefore, WorkRecord
 from comity.values import DatasetId, Digest, StatementId
@@ -75,9 +75,10 @@ class SqliteJournal:
 
     def __init__(self, folder: Path, *, hook: Hook = pass_by) -> None:
         self._hook = hook
+        self._folder = folder
         self._database = Database(folder / "node.sqlite", _SCHEMA, hook=hook)
         try:
-            with _disk_faults(folder):
+            with disk_faults(folder):
                 self._locks = KeyFolder(folder / "round-keys")
             self._clear_left_overs()
         except BaseException:
@@ -233,7 +234,7 @@ class SqliteJournal:
         old = [
             row[0] for row in writing.execute("SELECT lock_id FROM secret WHERE name = ?", (name,))
         ]
-        with _disk_faults(Path("round-keys")):
+        with disk_faults(self._folder / "round-keys"):
             kept = self._locks.seal(name, plain)
         self._hook("sealed")
         writing.execute("INSERT OR REPLACE INTO secret VALUES (?, ?, ?)", (name, *kept))
@@ -246,7 +247,7 @@ class SqliteJournal:
             ).fetchone()
             if row is None:
                 return None
-            with _disk_faults(Path("round-keys")):
+            with disk_faults(self._folder / "round-keys"):
                 return self._locks.unseal(name, Sealed(*row))
 
     def _forget(self, name: str) -> None:
@@ -256,19 +257,19 @@ class SqliteJournal:
         # Die after this line: the row opens nothing, and is deleted when the journal is opened.
         self._erase_locks(locks)
         with self._database.transaction() as writing:
-            writing.execute("DELETE FROM secret WHERE name = ?", (name,))
+            writing.executemany("DELETE FROM secret WHERE lock_id = ?", [(gone,) for gone in locks])
         self._database.forget_old_pages()
 
     def _erase_locks(self, lock_ids: list[str]) -> None:
         self._hook("unlinking")
-        with _disk_faults(Path("round-keys")):
+        with disk_faults(self._folder / "round-keys"):
             self._locks.erase(lock_ids)
 
     def _clear_left_overs(self) -> None:
         """Erase key files without a row and rows without a key file: a crash left them."""
         with self._database.reading() as reading:
             rows = {row[0] for row in reading.execute("SELECT lock_id FROM secret")}
-        with _disk_faults(Path("round-keys")):
+        with disk_faults(self._folder / "round-keys"):
             files = self._locks.lock_ids()
             self._locks.erase(files - rows)
         if rows - files:
@@ -364,13 +365,3 @@ def _has_amnesia(reading: sqlite3.Connection, scope: Attempt) -> bool:
 
 def _stage_name(scope: Attempt) -> str:
     return f"stage/{scope.round_no}/{scope.attempt}/{scope.study}"
-
-
-@contextmanager
-def _disk_faults(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Unavailable(
-            f"cannot use {place} ({error.strerror}); check space and permissions of the disk"
-        ) from error
