@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -32,6 +34,7 @@ LOG = entries_of(11)
 FINAL = parse_signed_head(full_note(signed_of(LOG), cosigned_by(head_of(LOG), A, B, C)))
 SHOWN = TlogProof(6, tree_of(LOG).inclusion(6, 11), FINAL)
 TEXT = SHOWN.text()
+VECTORS = Path(__file__).parents[1] / "vectors" / "log" / "inclusion_text.json"
 
 
 def test_an_entry_is_shown_under_a_final_head() -> None:
@@ -137,3 +140,16 @@ def test_a_policy_names_the_log_and_every_member_once() -> None:
     assert lines[2][2].startswith("members+")
     assert lines[4] == ["group", "members", "2", *names]
     assert lines[5] == ["quorum", "members"]
+
+
+def test_golden_vectors() -> None:
+    golden = json.loads(VECTORS.read_text())
+    host = public_of(key_of(golden["host_seed"]))
+    keys = {MemberId(m["id"]): public_of(key_of(m["seed"])) for m in golden["members"]}
+    shown = parse_tlog_proof(golden["text"].encode())
+    assert shown.text().decode() == golden["text"]
+    assert shown.index == golden["index"]
+    entry = bytes.fromhex(golden["entry"])
+    assert shown.verify(entry, host, keys, golden["quorum"]) == set(keys)
+    origin = shown.signed.head.origin
+    assert policy_text(origin, host, keys, golden["quorum"]) == golden["policy"]
