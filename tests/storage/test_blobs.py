@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import tempfile
 import threading
@@ -17,15 +16,7 @@ from comity.errors import Forged, Malformed, Unavailable
 from comity.storage.blobs import FileBlobStore, WrongOffset
 from comity.values import BlobName
 from tests.storage.crashes import run_script
-
-BYTES = b"a masked vector" * 100
-
-
-def named(content: bytes) -> BlobName:
-    return BlobName(hashlib.sha256(content).hexdigest())
-
-
-NAME = named(BYTES)
+from tests.storage.samples import BYTES, NAME, named
 
 
 def test_an_upload_resumes_and_finishes(tmp_path: Path) -> None:
@@ -249,7 +240,7 @@ import sys
 from pathlib import Path
 from comity.storage.blobs import FileBlobStore
 from tests.storage.crashes import kill_at
-from tests.storage.test_blobs import BYTES, NAME
+from tests.storage.samples import BYTES, NAME
 folder, work, point = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 store = FileBlobStore(folder / "blobs", hook=kill_at(point))
 if work == "upload":
@@ -300,7 +291,7 @@ import resource, sys
 from pathlib import Path
 from comity.errors import Unavailable
 from comity.storage.blobs import FileBlobStore
-from tests.storage.test_blobs import BYTES, NAME
+from tests.storage.samples import BYTES, NAME
 store = FileBlobStore(Path(sys.argv[1]))
 store.write(NAME, 0, BYTES[:500])
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))

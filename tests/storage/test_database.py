@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from comity.errors import Misconfigured, Unavailable
-from comity.storage.database import Database, Schema
+from comity.storage.database import Database
 from tests.storage.crashes import run_script, start_script
-
-NUMBERS = Schema(0x54455354, 1, "CREATE TABLE number (n INTEGER PRIMARY KEY, b BLOB) STRICT")
+from tests.storage.samples import NUMBERS
 
 
 def test_settings_that_durability_rests_on(tmp_path: Path) -> None:
@@ -39,7 +38,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from comity.storage.database import Database
-from tests.storage.test_database import NUMBERS
+from tests.storage.samples import NUMBERS
 held = Database(Path(sys.argv[1]), NUMBERS)
 print("open", flush=True)
 sys.stdin.readline()
@@ -108,7 +107,7 @@ import resource, sys
 from pathlib import Path
 from comity.errors import Unavailable
 from comity.storage.database import Database
-from tests.storage.test_database import NUMBERS
+from tests.storage.samples import NUMBERS
 database = Database(Path(sys.argv[1]), NUMBERS)
 with database.transaction() as writing:
     writing.execute("INSERT INTO number VALUES (1, ?)", (bytes(100),))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
@@ -20,14 +19,7 @@ from comity.storage.journal import NOT_AFTER_ABANDON, SqliteJournal
 from comity.storage.ports import Attempt, Ending, SaidBefore, WorkRecord
 from comity.values import DatasetId, Digest, MemberId, StatementId
 from tests.storage.crashes import run_script
-
-HERE = Attempt("aa" * 32, 3, 1)
-NEXT = Attempt("aa" * 32, 3, 2)
-SECRET = b"beta, sigma, mu: " + bytes(range(64))
-
-
-def an_id(seq: int) -> StatementId:
-    return StatementId(hashlib.sha256(b"%d" % seq).hexdigest())
+from tests.storage.samples import HERE, NEXT, SECRET, an_id
 
 
 def say(
@@ -314,7 +306,7 @@ import sys
 from pathlib import Path
 from comity.storage.journal import SqliteJournal
 from tests.storage.crashes import kill_at
-from tests.storage.test_journal import HERE, SECRET, an_id
+from tests.storage.samples import HERE, SECRET, an_id
 folder, work, point = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 armed = []
 hook = lambda reached: armed and kill_at(point)(reached)

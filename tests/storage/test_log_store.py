@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import itertools
 import signal
@@ -13,24 +12,10 @@ import pytest
 
 from comity.errors import HeadMoved, Malformed, Refused, Rule, Unavailable
 from comity.storage.log_store import SqliteLogStore
-from comity.storage.ports import Row, StoredHead
+from comity.storage.ports import StoredHead
 from comity.values import MemberId
 from tests.storage.crashes import run_script, start_script
-
-
-def row(number: int, *, author: str = "uni-a", text: bytes = b"leaf") -> Row:
-    leaf = text + str(number).encode()
-    leaf_hash = hashlib.sha256(b"\x00" + leaf).digest()
-    return Row(leaf, leaf_hash, hashlib.sha256(leaf).hexdigest(), author, number)
-
-
-def head(size: int, note: bytes = b"note") -> StoredHead:
-    return StoredHead(size, hashlib.sha256(size.to_bytes(8, "big")).digest(), note)
-
-
-def line(member: str, time_s: int) -> tuple[MemberId, bytes]:
-    signed = b"keyi" + time_s.to_bytes(8, "big") + bytes(64)
-    return MemberId(member), f"— {member} ".encode() + base64.b64encode(signed) + b"\n"
+from tests.storage.samples import head, line, row
 
 
 def test_appended_entries_and_heads_are_there_after_opening_again(tmp_path: Path) -> None:
@@ -132,7 +117,7 @@ import sys
 from pathlib import Path
 from comity.storage.log_store import SqliteLogStore
 from tests.storage.crashes import kill_at
-from tests.storage.test_log_store import head, line, row
+from tests.storage.samples import head, line, row
 path, work, point = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 store = SqliteLogStore(path, hook=kill_at(point))
 if work == "append":
@@ -213,7 +198,7 @@ import sys
 from pathlib import Path
 from comity.errors import HeadMoved
 from comity.storage.log_store import SqliteLogStore
-from tests.storage.test_log_store import head, row
+from tests.storage.samples import head, row
 store = SqliteLogStore(Path(sys.argv[1]))
 Path(sys.argv[1] + ".lock").unlink()
 print("open", flush=True)
