@@ -1,0 +1,308 @@
+"""One HTTP connection pool to one peer: limits on everything that comes back, pauses, typed errors.
+
+Below httpx's client on purpose: no cookies, no redirects, no decompression, no environment. An
+answer with a `Content-Encoding` is Malformed, so nothing a host sends can grow in our memory.
+Knows no route and no statement.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, final
+
+import httpx
+import msgspec
+from msgspec import Struct
+
+from comity.errors import ComityError, Forged, Malformed, Misconfigured, Refused, Rule, Unavailable
+from comity.values import TEXT_BYTES_MAX
+
+_ERROR_BYTES_MAX: Final = 16_384
+_SLOWEST_BYTES_PER_S: Final = 16_384
+_RULES: Final = {rule.value: rule for rule in Rule}
+
+
+class TokenUnknown(Unavailable):
+    """The peer does not know our token (any more): ask for a new one."""
+
+
+class WrongOffset(Unavailable):
+    """The piece does not start where the peer's bytes end. stored: where to go on."""
+
+    def __init__(self, stored: int) -> None:
+        super().__init__(f"the host has {stored} bytes of the blob; go on there")
+        self.stored = stored
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait and how often to try.
+
+    connect_s: for a connection. silence_s: without a byte coming or going. answer_s: for a whole
+    small answer. tries: in all. pause_s, pause_s_max: before the second try, doubling from there.
+    """
+
+    connect_s: float = 10.0
+    silence_s: float = 30.0
+    answer_s: float = 60.0
+    tries: int = 6
+    pause_s: float = 0.1
+    pause_s_max: float = 5.0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer with status 200. headers: names in lower case."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@final
+class _Fault(Struct, frozen=True):
+    error: str
+    message: str = ""
+    rule: str | None = None
+    stored: int | None = None
+
+
+@final
+class HttpClient:
+    """Asks one peer; used by several threads at once.
+
+    Raises:
+        Misconfigured: the URL is not http(s)://name[:port].
+    """
+
+    def __init__(
+        self, url: str, *, tls: ssl.SSLContext | None, proxy: str | None, limits: Limits
+    ) -> None:
+        try:
+            self.url = httpx.URL(url)
+            if (
+                self.url.scheme not in ("http", "https")
+                or not self.url.host
+                or self.url.path not in ("", "/")
+                or self.url.query
+                or self.url.userinfo
+            ):
+                raise httpx.InvalidURL(url)
+            self._transport = httpx.HTTPTransport(
+                verify=True if tls is None else tls,
+                limits=httpx.Limits(max_connections=8, keepalive_expiry=60.0),
+                proxy=httpx.Proxy(proxy) if proxy else None,
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise Misconfigured(
+                f"the host's url must look like https://host.example:8440, not {url!r}"
+            ) from error
+        self._limits = limits
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Close all connections and end every pause."""
+        self._closed.set()
+        self._transport.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        bytes_max: int,
+        query: Mapping[str, str] | None = None,
+        body: bytes | memoryview = b"",
+        token: str = "",
+        extra_s: float = 0.0,
+        tries: int | None = None,
+    ) -> Answer:
+        """One request and its whole answer, at most `bytes_max` bytes; tried again on Unavailable.
+
+        Args:
+            extra_s: how much longer than usual the peer may think before it answers.
+            tries: instead of the number in the limits.
+        Raises:
+            Malformed, Forged, Refused, Unavailable, TokenUnknown, WrongOffset.
+        """
+        tried = 0
+        while True:
+            try:
+                return self._ask_once(method, path, query, body, token, bytes_max, extra_s)
+            except (TokenUnknown, WrongOffset):
+                raise
+            except Unavailable as error:
+                tried += 1
+                self.pause_or_raise(tried, error, tries)
+
+    def stream(
+        self, path: str, *, query: Mapping[str, str], count: int, token: str
+    ) -> Iterator[bytes]:
+        """The answer's `count` bytes as they come, never more. Not tried again.
+
+        Raises:
+            Malformed: more or fewer bytes are announced or come. Others as `ask`.
+        """
+        with self._exchange("GET", path, query, b"", token, 0.0) as (response, deadline):
+            announced = response.headers.get("content-length")
+            if announced is not None and announced != str(count):
+                raise Malformed(f"asked for {count} bytes of a blob, {announced[:20]} announced")
+            deadline += count / _SLOWEST_BYTES_PER_S
+            come = 0
+            for piece in _pieces(response):
+                come += len(piece)
+                if come > count:
+                    raise Malformed(f"asked for {count} bytes of a blob, more came")
+                if time.monotonic() > deadline:
+                    raise Unavailable("the host sends too slowly; try again later")
+                yield piece
+            if come != count:
+                raise Unavailable(f"the host sent {come} of {count} bytes; try again")
+
+    def pause_or_raise(self, tried: int, error: Unavailable, tries: int | None = None) -> None:
+        """Wait before try number tried + 1, or raise the error when there is none."""
+        if tried >= (self._limits.tries if tries is None else tries) or self._closed.is_set():
+            raise error
+        pause_s = min(self._limits.pause_s * 2 ** (tried - 1), self._limits.pause_s_max)
+        # Jitter only keeps many nodes from coming back in step; nothing secret hangs on it.
+        self._closed.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+
+    def _ask_once(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | memoryview,
+        token: str,
+        bytes_max: int,
+        extra_s: float,
+    ) -> Answer:
+        exchange = self._exchange(method, path, query, body, token, extra_s)
+        with exchange as (response, deadline):
+            taken = _read_all(response, bytes_max, deadline)
+            return Answer({name.lower(): v for name, v in response.headers.items()}, taken)
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | memoryview,
+        token: str,
+        extra_s: float,
+    ) -> _Exchange:
+        if self._closed.is_set():
+            raise Unavailable("this connection was closed")
+        limits = self._limits
+        headers = {"accept-encoding": "identity"}
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        timeout = httpx.Timeout(
+            limits.silence_s,
+            connect=limits.connect_s,
+            read=limits.silence_s + extra_s,
+            pool=limits.silence_s + extra_s,
+        )
+        request = httpx.Request(
+            method,
+            self.url.copy_with(path=path, params=query or {}),
+            headers=headers,
+            content=bytes(body) if isinstance(body, memoryview) else body,
+            extensions={"timeout": timeout.as_dict()},
+        )
+        deadline = time.monotonic() + limits.answer_s + extra_s + len(body) / _SLOWEST_BYTES_PER_S
+        return _Exchange(self._transport, request, deadline)
+
+
+@final
+class _Exchange:
+    """A request under way: its answer with status 200, or the error that the peer named."""
+
+    def __init__(
+        self, transport: httpx.HTTPTransport, request: httpx.Request, deadline: float
+    ) -> None:
+        self._transport, self._request, self._deadline = transport, request, deadline
+        self._response: httpx.Response | None = None
+
+    def __enter__(self) -> tuple[httpx.Response, float]:
+        try:
+            response = self._transport.handle_request(self._request)
+        except (httpx.TransportError, OSError, RuntimeError) as error:
+            raise _unavailable(error) from error
+        self._response = response
+        try:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise Malformed("the host compressed its answer, which nobody asked for")
+            if response.status_code != 200:
+                raise _fault(response, self._deadline, self._request.method == "HEAD")
+        except BaseException:
+            response.close()
+            raise
+        return response, self._deadline
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        assert self._response is not None
+        self._response.close()
+        if isinstance(error, (httpx.TransportError, OSError)):
+            raise _unavailable(error) from error
+
+
+def _pieces(response: httpx.Response) -> Iterator[bytes]:
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    return iter(response.stream)
+
+
+def _read_all(response: httpx.Response, bytes_max: int, deadline: float) -> bytes:
+    taken = bytearray()
+    for piece in _pieces(response):
+        taken += piece
+        if len(taken) > bytes_max:
+            raise Malformed(f"the host's answer is longer than {bytes_max} bytes")
+        if time.monotonic() > deadline:
+            raise Unavailable("the host answers too slowly; try again later")
+    return bytes(taken)
+
+
+def _fault(response: httpx.Response, deadline: float, no_body: bool) -> ComityError:
+    """The error an answer names; the status decides when the body says nothing."""
+    status = response.status_code
+    try:
+        body = b"" if no_body else _read_all(response, _ERROR_BYTES_MAX, deadline)
+    except (httpx.TransportError, OSError) as error:
+        return _unavailable(error)
+    try:
+        said = msgspec.json.decode(body, type=_Fault)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        said = _Fault("")
+    if status == 401:
+        return TokenUnknown("the host does not know this reader's token")
+    if status == 409 and said.stored is not None and said.stored >= 0:
+        return WrongOffset(said.stored)
+    if said.error:
+        return error_named(said.error, said.rule, said.message)
+    if status == 404:
+        return Unavailable("the host does not have this")
+    if status in (408, 429) or status >= 500:
+        return Unavailable(f"the host answered with status {status}; try again later")
+    return Malformed(f"the host answered with status {status} and did not say why")
+
+
+def error_named(error: str, rule: str | None, message: str) -> ComityError:
+    """The error of that class name, as a host reports it. Its words are cut and made printable."""
+    words = "".join(c if c.isprintable() else "?" for c in message[:TEXT_BYTES_MAX])
+    if error == "Refused" and rule in _RULES:
+        return Refused(_RULES[rule], words)
+    kinds = {"Malformed": Malformed, "Forged": Forged, "Unavailable": Unavailable}
+    if error in kinds:
+        return kinds[error](f"the host says: {words}")
+    return Malformed("the host named an error or a rule that does not exist")
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    return Unavailable(f"cannot reach the host ({type(error).__name__}); try again later")

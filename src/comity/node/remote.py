@@ -1,0 +1,455 @@
+"""One peer over HTTP: send statements, follow the log, move blobs in pieces that survive cuts.
+
+The other side is trusted with nothing: every answer has a size limit and a time limit, is never
+decompressed, and is parsed strictly; whether entries, heads and bytes are what they should be is
+checked by whoever asked. What comes back wrong is `Malformed`; what does not come back, or comes
+back cut, is `Unavailable` and is tried again, with a limit and growing pauses. Every request may be
+repeated: the host answers a statement it has with the same index. Source: architecture.md 1.8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from comity.errors import Forged, Malformed, Unavailable
+from comity.node.answers import (
+    Batch,
+    HostStatus,
+    Posted,
+    PublishedHead,
+    Stored,
+    Sum,
+    SumInfo,
+    Token,
+    parse,
+    read_batch,
+    read_posted,
+)
+from comity.node.http_client import (
+    Answer,
+    HttpClient,
+    Limits,
+    TokenUnknown,
+    WrongOffset,
+)
+from comity.statements.readers import ask_to_read
+from comity.storage.blobs import FileBlobStore
+from comity.storage.ports import BlobCheck
+from comity.values import (
+    BLOB_BYTES_MAX,
+    STATEMENTS_PER_REQUEST_MAX,
+    BlobName,
+    CommonsId,
+    MemberId,
+    StatementId,
+    same_bytes,
+)
+
+POST_BYTES_MAX: Final = 256 * 1024
+"""Most bytes of statements in one request; the host takes no more."""
+
+PIECE_BYTES: Final = 4 * 2**20
+"""Bytes of a blob in one request, unless fewer are left."""
+
+_ANSWER_BYTES_MAX: Final = 1_048_576
+_ENTRIES_BYTES_MAX: Final = 16 * 2**20
+_DOWNLOAD_BYTES: Final = 64 * 2**20
+_TOKEN_LIFE_S: Final = 3_600
+
+__all__ = [
+    "Batch",
+    "HostStatus",
+    "Limits",
+    "Posted",
+    "PublishedHead",
+    "Remote",
+    "SumInfo",
+]
+
+
+@final
+class Remote:
+    """One peer, asked in the name of one member. May be used from several threads.
+
+    Args:
+        url: "http://127.0.0.1:8440" or "https://host.example", without a path.
+        member: in whose name.
+        statement_key: proves that to the host; signs nothing but requests to read here.
+        commons: which commons.
+        clock: POSIX seconds by this machine's clock.
+        tls: for https; None takes the system's certificate authorities.
+        proxy: URL of the institution's proxy, if it has one.
+        limits: time limits and number of tries.
+    Raises:
+        Misconfigured: not such a URL.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        member: MemberId,
+        *,
+        statement_key: Ed25519PrivateKey,
+        commons: CommonsId,
+        clock: Callable[[], int] = lambda: int(time.time()),
+        tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._client = HttpClient(url, tls=tls, proxy=proxy, limits=limits or Limits())
+        self._member, self._commons = member, commons
+        self._statement_key = statement_key
+        self._clock = clock
+        self._turn = threading.Lock()
+        self._token = ""
+        self._token_until = 0.0
+
+    def __repr__(self) -> str:
+        return f"Remote({self._client.url!r}, {self._member!r})"
+
+    def close(self) -> None:
+        """Close every connection and end every pause; later calls raise Unavailable."""
+        self._client.close()
+
+    def status(self) -> HostStatus:
+        """What the host tells anybody. Raises Malformed or Unavailable."""
+        answer = self._client.ask("GET", "/status", bytes_max=_ANSWER_BYTES_MAX)
+        return parse(answer.body, HostStatus)
+
+    def post_statements(self, envelopes: Sequence[bytes]) -> list[Posted]:
+        """Send statements in this order; one answer each, in the same order.
+
+        Needs no token: statements show themselves who said them.
+        Raises:
+            Malformed: the host's answer is none. Unavailable: no answer after several tries.
+        """
+        answers: list[Posted] = []
+        for batch in _in_requests(envelopes):
+            answer = self._client.ask(
+                "POST", "/statements", body=b"\n".join(batch), bytes_max=_ANSWER_BYTES_MAX
+            )
+            answers += read_posted(answer.body, len(batch))
+        return answers
+
+    def entries(self, start: int, version: int = 0, wait_s: int = 0) -> Batch:
+        """Entries from index `start` on, and the newest heads.
+
+        The host answers at once when its log is longer than `start` or something was cosigned since
+        `version`; otherwise when that happens, at the latest after `wait_s` (0 to 25) seconds.
+        Raises:
+            Malformed, Unavailable. Refused(CLOCK_APART, UNKNOWN_AUTHOR): it lets us not read.
+        """
+        query = {"from": str(start), "version": str(version), "wait_s": str(wait_s)}
+        answer = self._ask(
+            "GET", "/entries", query=query, bytes_max=_ENTRIES_BYTES_MAX, extra_s=wait_s
+        )
+        return read_batch(answer.body, start)
+
+    def post_cosignature(self, size: int, line: bytes, note: bytes | None = None) -> None:
+        """Hand in a cosignature line of the head of that size.
+
+        Args:
+            note: the head as the host signed it: shows a host that was restored from a backup that
+                it has signed more than it remembers.
+        Raises:
+            Forged: it does not fit that head. Refused(HEAD_UNKNOWN): no such head is there.
+            Malformed, Unavailable.
+        """
+        said: dict[str, int | str] = {"size": size, "line": _text(line)}
+        if note is not None:
+            said["note"] = _text(note)
+        body = msgspec.json.encode(said)
+        self._ask("POST", "/cosignatures", body=body, bytes_max=_ANSWER_BYTES_MAX)
+
+    def stored(self, name: BlobName, vector_of: StatementId | None = None) -> tuple[int, bool]:
+        """How many bytes of a blob the host has, and whether it is complete and checked."""
+        path, query = _place(name, vector_of)
+        answer = self._ask("HEAD", path, query=query, bytes_max=0)
+        try:
+            stored = int(answer.headers["x-comity-stored"])
+            finished = {"true": True, "false": False}[answer.headers["x-comity-finished"]]
+        except (KeyError, ValueError):
+            raise Malformed("the host did not say how much of the blob it has") from None
+        if not 0 <= stored <= BLOB_BYTES_MAX:
+            raise Malformed("the host says it has a blob beyond the size limit")
+        return stored, finished
+
+    def put_blob(
+        self, name: BlobName, source: Path | bytes, *, vector_of: StatementId | None = None
+    ) -> None:
+        """Send a blob in pieces, going on where an earlier try was cut; returns once it is checked.
+
+        Args:
+            vector_of: H_open, when it is my masked vector of that attempt.
+        Raises:
+            Forged: the bytes do not fit the name. Refused: not now, or not by this member.
+            Malformed, Unavailable (also when the source cannot be read).
+        """
+        path, query = _place(name, vector_of)
+        with _opened(source) as (size, read):
+            # Small ones go at once; for the others one question may save a piece.
+            offset, finished = (0, False) if size <= PIECE_BYTES else self.stored(name, vector_of)
+            tries = 0
+            while not finished:
+                if offset > size:
+                    raise Malformed(f"the host has {offset} bytes of a blob of {size}")
+                piece = read(offset, min(PIECE_BYTES, size - offset))
+                try:
+                    answer = self._ask(
+                        "PUT",
+                        path,
+                        query=query | {"offset": str(offset), "size": str(size)},
+                        body=piece,
+                        bytes_max=_ANSWER_BYTES_MAX,
+                        tries=1,
+                    )
+                    taken = parse(answer.body, Stored)
+                    reached, finished = taken.stored, taken.finished
+                    if not finished and reached != offset + len(piece):
+                        raise Unavailable("the host took another number of bytes than it was sent")
+                except WrongOffset as error:
+                    tries += 1
+                    self._client.pause_or_raise(tries, error)
+                    reached = error.stored
+                except Unavailable as error:
+                    tries += 1
+                    self._client.pause_or_raise(tries, error)
+                    reached, finished = self.stored(name, vector_of)
+                if reached > offset:
+                    tries = 0
+                offset = reached
+
+    def get_blob(
+        self,
+        name: BlobName,
+        to_path: Path,
+        check: BlobCheck | None = None,
+        *,
+        bytes_max: int = BLOB_BYTES_MAX,
+    ) -> None:
+        """Fetch a blob to a file, going on where `to_path`.part ends; it appears once checked.
+
+        Args:
+            check: raises Forged when the file does not fit; by default its SHA-256 is the name.
+        Raises:
+            Forged: it does not fit; what came is deleted. Malformed: longer than `bytes_max`.
+            Unavailable: the host has it not, the network or our disk fails.
+        """
+        size = self._size_there(name, bytes_max)
+        part = to_path.with_name(to_path.name + ".part")
+        try:
+            with part.open("ab") as file:
+                if file.tell() > size:
+                    file.truncate(0)
+                at = os.fstat(file.fileno()).st_size
+                for piece in self._download(name, at, size):
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                (check or _sha256_is(name))(part)
+            except Forged:
+                part.unlink()
+                raise
+            part.rename(to_path)
+        except OSError as error:
+            raise Unavailable(f"cannot write {to_path} ({error.strerror}); free space") from error
+
+    def fetch(self, name: BlobName, store: FileBlobStore, check: BlobCheck | None = None) -> None:
+        """Fetch a blob into a store, going on where it ended; does nothing when it is there.
+
+        Raises: as `get_blob`.
+        """
+        if store.finished(name):
+            return
+        size = self._size_there(name, BLOB_BYTES_MAX)
+        if store.stored(name) > size:
+            store.drop(name)
+        at = store.stored(name)
+        for piece in self._download(name, at, size):
+            store.write(name, at, piece)
+            at += len(piece)
+        store.finish(name, check)
+
+    def read_chunks(self, name: BlobName, sizes: Iterable[int]) -> Iterator[memoryview]:
+        """The bytes of a blob from its start, cut into pieces of these sizes, unchecked.
+
+        One buffer is used again and again: a piece is good until the next one is asked for.
+        Raises:
+            Malformed: the blob is not as long as the pieces together. Unavailable.
+        """
+        wanted = list(sizes)
+        size = self._size_there(name, BLOB_BYTES_MAX)
+        if size != sum(wanted):
+            raise Malformed(f"expected a blob of {sum(wanted)} bytes, the host has {size}")
+        room = memoryview(bytearray(max(wanted, default=0)))
+        pieces = self._download(name, 0, size)
+        rest = memoryview(b"")
+        for count in wanted:
+            filled = 0
+            while filled < count:
+                if not rest:
+                    rest = memoryview(next(pieces))
+                taken = min(len(rest), count - filled)
+                room[filled : filled + taken] = rest[:taken]
+                filled, rest = filled + taken, rest[taken:]
+            yield room[:count]
+
+    def sum_root(self, opened: StatementId) -> SumInfo:
+        """Name and size of the attempt's sum, once committing is closed and all is added.
+
+        Raises:
+            Refused(PHASE_NOT_OPEN): not yet. Unavailable: still adding after several tries.
+        """
+        answer = self._ask("GET", f"/sums/{opened}", bytes_max=_ANSWER_BYTES_MAX, extra_s=30)
+        said = parse(answer.body, Sum)
+        return SumInfo(said.root, said.size)
+
+    def _size_there(self, name: BlobName, bytes_max: int) -> int:
+        size, finished = self.stored(name)
+        if not finished:
+            raise Unavailable(f"the host does not have blob {name}; ask again later")
+        if size > bytes_max:
+            raise Malformed(f"the host's blob has {size} bytes, at most {bytes_max} are expected")
+        return size
+
+    def _download(self, name: BlobName, start: int, size: int) -> Iterator[bytes]:
+        """Pieces of bytes start..size-1; goes on after a cut, in requests of bounded length."""
+        at, tries = start, 0
+        while at < size:
+            stop = min(size, at + _DOWNLOAD_BYTES)
+            query = {"start": str(at), "stop": str(stop)}
+            try:
+                for piece in self._client.stream(
+                    f"/blobs/{name}", query=query, count=stop - at, token=self._reader_token()
+                ):
+                    at, tries = at + len(piece), 0
+                    yield piece
+            except TokenUnknown as error:
+                tries += 1
+                self._forget_token_or_raise(tries, error)
+            except Unavailable as error:
+                tries += 1
+                self._client.pause_or_raise(tries, error)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        bytes_max: int,
+        query: dict[str, str] | None = None,
+        body: bytes | memoryview = b"",
+        extra_s: int = 0,
+        tries: int | None = None,
+    ) -> Answer:
+        """Ask with a token; with a new one when the host does not know it any more."""
+        tried = 0
+        while True:
+            try:
+                return self._client.ask(
+                    method,
+                    path,
+                    query=query,
+                    body=body,
+                    bytes_max=bytes_max,
+                    extra_s=extra_s,
+                    tries=tries,
+                    token=self._reader_token(),
+                )
+            except TokenUnknown as error:
+                tried += 1
+                self._forget_token_or_raise(tried, error)
+
+    def _forget_token_or_raise(self, tried: int, error: TokenUnknown) -> None:
+        if tried > 1:
+            raise error
+        with self._turn:
+            self._token = ""
+
+    def _reader_token(self) -> str:
+        with self._turn:
+            if not self._token or time.monotonic() > self._token_until:
+                request = ask_to_read(
+                    self._commons,
+                    self._member,
+                    time_s=self._clock(),
+                    statement_key=self._statement_key,
+                )
+                answer = self._client.ask(
+                    "POST", "/readers", body=request, bytes_max=_ANSWER_BYTES_MAX
+                )
+                token = parse(answer.body, Token)
+                self._token = token.token
+                # Renewed a little early, and never kept longer than the protocol says.
+                life_s = min(token.expires_s, _TOKEN_LIFE_S)
+                self._token_until = time.monotonic() + life_s * 0.9
+            return self._token
+
+
+def _in_requests(envelopes: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Batches that the host takes in one request."""
+    batch: list[bytes] = []
+    size = 0
+    for envelope in envelopes:
+        full = size + len(envelope) + 1 > POST_BYTES_MAX
+        if batch and (full or len(batch) == STATEMENTS_PER_REQUEST_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append(envelope)
+        size += len(envelope) + 1
+    if batch:
+        yield batch
+
+
+def _place(name: BlobName, vector_of: StatementId | None) -> tuple[str, dict[str, str]]:
+    if vector_of is None:
+        return f"/blobs/{name}", {}
+    return f"/vectors/{name}", {"opened": vector_of}
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise Malformed("a note and its lines are UTF-8") from None
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[tuple[int, Callable[[int, int], bytes]]]:
+    """Size of the source, and a function that reads `count` bytes at an offset of it."""
+    if isinstance(source, bytes):
+        yield len(source), lambda offset, count: source[offset : offset + count]
+        return
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unavailable(f"cannot read {source} ({error.strerror})") from error
+    try:
+        yield (
+            os.fstat(descriptor).st_size,
+            lambda offset, count: os.pread(descriptor, count, offset),
+        )
+    finally:
+        os.close(descriptor)
+
+
+def _sha256_is(name: BlobName) -> Callable[[Path], None]:
+    def check(path: Path) -> None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if not same_bytes(digest.encode(), name.encode()):
+            raise Forged(f"the bytes have SHA-256 {digest}, their name is {name}")
+
+    return check
