@@ -181,6 +181,7 @@ def test_cosignatures_make_the_own_root_final() -> None:
         cosignatures = cosigned_by(head_of(LOG[:size]), A, B, C)
         assert view.take_cosignatures(size, cosignatures, KEYS, QUORUM)
         assert view.final == head_of(LOG[:expected])
+        assert view.take_cosignatures(size, [], KEYS, QUORUM)
     view.advance(signed_of(LOG), LOG[9:], HOST)
     assert not view.take_cosignatures(12, cosigned_by(head_of(LOG), A, D), KEYS, QUORUM)
     assert view.final.size == 9

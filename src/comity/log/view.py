@@ -107,7 +107,7 @@ class View:
             keys: *head* key of every member in force at that size.
             quorum: of the charter in force; more than half of the members.
         Returns:
-            Whether `final` is now of this size or was already of a larger one.
+            Whether `final` is of this size or a larger one; then nothing more is counted.
         Raises:
             Malformed: no such size here yet, or two cosignatures of one key.
             Forged: a cosignature of a known key does not fit this tree's root: it is for another
