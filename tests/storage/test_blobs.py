@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import tempfile
 import threading
@@ -370,10 +371,13 @@ class Blobs(RuleBasedStateMachine):
         assert self.store.used_bytes() == sum(map(len, held))
         assert self.store.unfinished() == sorted(self.parts)
 
+    def teardown(self) -> None:
+        shutil.rmtree(self.folder)
+
 
 Blobs.TestCase.settings = settings(
-    max_examples=25,
-    stateful_step_count=20,
+    max_examples=60,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -510,11 +510,12 @@ class Promises(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.journal.close()
+        shutil.rmtree(self.folder)
 
 
 Promises.TestCase.settings = settings(
-    max_examples=15,
-    stateful_step_count=15,
+    max_examples=30,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -64,6 +64,8 @@ class FileBlobStore:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for left_over in folder.glob("*.moving"):
                 left_over.unlink()
+            # A file renamed just before a crash counts as finished, so its name must be durable.
+            sync_folder(folder)
             self._used_bytes = sum(found.stat().st_size for found in os.scandir(folder))
 
     def used_bytes(self) -> int:
@@ -76,6 +78,7 @@ class FileBlobStore:
             return sorted(BlobName(part.stem) for part in self._folder.glob("*.part"))
 
     def stored(self, name: BlobName) -> int:
+        """Bytes here, that is the offset at which to resume; the full size once finished."""
         for place in self._places(name):
             size = _size(place)
             if size is not None:
@@ -83,9 +86,11 @@ class FileBlobStore:
         return 0
 
     def finished(self, name: BlobName) -> bool:
+        """Whether the blob is complete, checked and durable."""
         return _size(self._places(name)[0]) is not None
 
     def write(self, name: BlobName, offset: int, chunk: bytes | memoryview) -> None:
+        """Append a chunk at exactly the stored offset: all of it or nothing."""
         whole, part = self._places(name)
         end = offset + len(chunk)
         if end > self._blob_bytes_max:
@@ -106,8 +111,11 @@ class FileBlobStore:
                 raise
 
     def finish(self, name: BlobName, check: BlobCheck | None = None) -> None:
+        """Check the whole file against its name and make it durable; again changes nothing."""
         whole, part = self._places(name)
         if _size(whole) is not None:
+            with disk_faults(self._folder):
+                sync_folder(self._folder)  # the call before may have failed at just this
             return
         with disk_faults(part), self._locked(part, 0) as descriptor:
             try:
@@ -124,6 +132,7 @@ class FileBlobStore:
             sync_folder(self._folder)
 
     def read(self, name: BlobName, start: int, stop: int) -> bytes:
+        """Bytes start..stop-1 of a finished blob. Raises Malformed for a range outside it."""
         place = self.path(name)
         with disk_faults(place):
             descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -139,12 +148,14 @@ class FileBlobStore:
         return found
 
     def path(self, name: BlobName) -> Path:
+        """The file of a finished blob, to stream from; never written to. Raises Unavailable."""
         whole = self._places(name)[0]
         if _size(whole) is None:
             raise Unavailable(f"blob {name} is not here; fetch it from another member")
         return whole
 
     def drop(self, name: BlobName) -> None:
+        """Forget the blob, finished or not; durable; again changes nothing."""
         for place in self._places(name):
             with disk_faults(place):
                 size = _size(place)
@@ -156,11 +167,13 @@ class FileBlobStore:
             sync_folder(self._folder)
 
     def adopt(self, source: Path, name: BlobName, check: BlobCheck | None = None) -> None:
+        """Move a complete local file in; checked and durable as by `finish`."""
         whole, part = self._places(name)
         size = _size(source)
         if size is None:
             if _size(whole) is not None:
-                return  # moved in before a crash
+                self.finish(name)  # moved in before a crash
+                return
             raise Unavailable(f"{source} is no regular file; write it first")
         if size > self._blob_bytes_max:
             raise Malformed(f"a blob holds at most {self._blob_bytes_max} bytes, this one {size}")

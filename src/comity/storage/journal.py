@@ -103,6 +103,7 @@ class SqliteJournal:
         released: bool | None = None,
         works: Sequence[WorkRecord] = (),
     ) -> None:
+        """Journal a signed statement, its promise, stage and works in one durable transaction."""
         assert tag.startswith("round.") == (scope is not None), (
             "rounds, and they alone, have a scope"
         )
@@ -152,6 +153,7 @@ class SqliteJournal:
             )
 
     def waiting(self) -> list[bytes]:
+        """Envelopes not yet below a final head, in seq order: to be sent, byte for byte."""
         with self._database.reading() as reading:
             rows = reading.execute(
                 "SELECT envelope FROM said WHERE envelope IS NOT NULL ORDER BY seq"
@@ -159,6 +161,7 @@ class SqliteJournal:
             return [envelope for (envelope,) in rows]
 
     def logged(self, statement_id: StatementId, index: int) -> None:
+        """The statement is the log's entry `index`. Raises Refused(AMNESIA): it is not in here."""
         with self._database.transaction() as writing:
             found = writing.execute(
                 "UPDATE said SET idx = ? WHERE statement_id = ?", (index, statement_id)
@@ -171,20 +174,24 @@ class SqliteJournal:
                 )
 
     def settled(self, size: int) -> None:
+        """A final head has this size: envelopes below it leave the outbox; their ids stay."""
         with self._database.transaction() as writing:
             writing.execute(
                 "UPDATE said SET envelope = NULL WHERE envelope IS NOT NULL AND idx < ?", (size,)
             )
 
     def last_said(self) -> tuple[int, StatementId] | None:
+        """(seq, id) of the end of my chain."""
         with self._database.reading() as reading:
             return _last_said(reading)
 
     def promised(self, scope: Attempt) -> dict[str, StatementId]:
+        """Tag to statement id of all I said in the attempt."""
         with self._database.reading() as reading:
             return _promised(reading, scope)
 
     def said(self, statement_id: StatementId) -> bytes | None:
+        """The envelope, while it is in the outbox."""
         with self._database.reading() as reading:
             row = reading.execute(
                 "SELECT envelope FROM said WHERE statement_id = ?", (statement_id,)
@@ -200,12 +207,15 @@ class SqliteJournal:
     # -- secrets ------------------------------------------------------------------------------
 
     def keep(self, scope: Attempt, stage: bytes) -> None:
+        """Keep round secrets before they are used, replacing (and erasing) the ones before."""
         self._keep(_stage_name(scope), stage)
 
     def stage(self, scope: Attempt) -> bytes | None:
+        """The kept round secrets; None when there are none or they were erased."""
         return self._secret(_stage_name(scope))
 
     def erase(self, scope: Attempt) -> None:
+        """Make the round secrets unreadable for ever; promises stay; again changes nothing."""
         self._forget(_stage_name(scope))
 
     def keep_sealing(self, public_digest: Digest, private: bytes) -> None:
@@ -281,6 +291,7 @@ class SqliteJournal:
     # -- heads, works, amnesia, settings ------------------------------------------------------
 
     def cosigned(self, old: tuple[int, bytes] | None, new: tuple[int, bytes]) -> None:
+        """Compare and set the newest (size, root) I cosigned, before the signature leaves."""
         assert old is None or new[0] > old[0] or new == old, "a cosigner never goes back"
         with self._database.transaction() as writing:
             if _last_cosigned(writing) != old:
@@ -288,6 +299,7 @@ class SqliteJournal:
             writing.execute("INSERT OR REPLACE INTO cosigned VALUES (1, ?, ?)", new)
 
     def last_cosigned(self) -> tuple[int, bytes] | None:
+        """The newest (size, root) I cosigned."""
         with self._database.reading() as reading:
             return _last_cosigned(reading)
 

@@ -67,10 +67,12 @@ class SqliteLogStore:
         self._database.close()
 
     def head(self) -> StoredHead | None:
+        """The head set by the last `append`; None in a new store."""
         with self._database.reading() as reading:
             return _head(reading)
 
     def entries(self, start: int, stop: int) -> list[bytes]:
+        """Leaves start..stop-1 in order; fewer when the log ends before stop."""
         with self._database.reading() as reading:
             rows = reading.execute(
                 "SELECT leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", (start, stop)
@@ -78,6 +80,7 @@ class SqliteLogStore:
             return [leaf for (leaf,) in rows]
 
     def leaf_hashes(self, start: int = 0) -> Iterator[bytes]:
+        """The 32-byte leaf hashes from `start` on, up to the size at the first call."""
         newest = self.head()
         size = newest.size if newest else 0
         for first in range(start, size, _HASHES_PER_READ):
@@ -89,6 +92,7 @@ class SqliteLogStore:
             yield from (leaf_hash for (leaf_hash,) in rows)
 
     def append(self, rows: Sequence[Row], old: StoredHead | None, new: StoredHead) -> None:
+        """Add rows and the head over them: all or nothing, durable on return."""
         start = old.size if old else 0
         assert new.size == start + len(rows), "a head covers exactly the entries appended under it"
         assert rows or old is None or new.root == old.root, "the same tree has the same root"
@@ -119,6 +123,7 @@ class SqliteLogStore:
             ) from error
 
     def cosign(self, size: int, lines: Sequence[tuple[MemberId, bytes]]) -> None:
+        """Keep cosignature lines of the head of that size; durable; again changes nothing."""
         timed = [(size, member, _time_s(line), line) for member, line in lines]
         with self._database.transaction() as writing:
             _require_head(writing, size)
@@ -130,6 +135,7 @@ class SqliteLogStore:
             )
 
     def cosignatures(self, size: int) -> list[tuple[MemberId, bytes]]:
+        """The kept lines of that head, by member id."""
         with self._database.reading() as reading:
             rows = reading.execute(
                 "SELECT member, line FROM cosignature WHERE size = ? ORDER BY member", (size,)
@@ -137,6 +143,7 @@ class SqliteLogStore:
             return [(MemberId(member), line) for member, line in rows]
 
     def newest_heads(self, limit: int) -> list[StoredHead]:
+        """Up to `limit` heads, largest first."""
         with self._database.reading() as reading:
             rows = reading.execute("SELECT * FROM head ORDER BY size DESC LIMIT ?", (limit,))
             return [StoredHead(*row) for row in rows]
@@ -148,6 +155,7 @@ class SqliteLogStore:
             return StoredHead(*row) if row else None
 
     def set_final(self, size: int) -> None:
+        """Remember that the head of this size is final; durable; a smaller size changes nothing."""
         with self._database.transaction() as writing:
             _require_head(writing, size)
             writing.execute(
@@ -157,6 +165,7 @@ class SqliteLogStore:
             )
 
     def final(self) -> int:
+        """Size of the newest final head; 0 when none is."""
         with self._database.reading() as reading:
             row = reading.execute("SELECT size FROM final").fetchone()
             return int(row[0]) if row else 0
