@@ -12,7 +12,7 @@ world of the same size has the same commons id. Time stands still until `pass_ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import msgspec
@@ -21,10 +21,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comity.commons import fold
 from comity.commons.charter import Charter, Founder, StudyBounds, default_quorum
-from comity.commons.state import Outcome, State, Study
+from comity.commons.state import Accepted, Outcome, State, Study
 from comity.log.merkle import Tree, leaf_hash
 from comity.statements.entries import Body, Entry
-from comity.statements.governing import CommonsFound, KeySet, Possession, PublicKeys, Seen
+from comity.statements.governing import (
+    CommonsFound,
+    KeySet,
+    Possession,
+    ProposalOpen,
+    PublicKeys,
+    ReleaseMotion,
+    Seen,
+)
 from comity.statements.keysets import key_set_digest, make_possession
 from comity.statements.studies import (
     ConsentGive,
@@ -239,6 +247,36 @@ class World:
         self.consent(member, study, exposed=exposed)
         self.say(member, self.enrol_body(member, study))
         return self.state.studies[study].enrolled[member].sealing_key or b""
+
+    def accept(self, study: StatementId, model: str) -> Digest:
+        """Bend the state: as if a round of all members had given this model. Not in the log."""
+        before = self.state.studies[study]
+        result = Accepted(
+            round_no=before.round_no,
+            attempt=before.attempt + 1,
+            opened=StatementId(digest(f"opened {model}")),
+            closed=StatementId(digest(f"closed {model}")),
+            model=digest(model),
+            moments=None,
+            total=digest(f"total {model}"),
+            survivors=frozenset(self.members),
+            index=self.state.size,
+        )
+        after = replace(before, attempt=before.attempt + 1, results=(*before.results, result))
+        self.state = replace(self.state, studies={**self.state.studies, study: after})
+        return result.model
+
+    def propose(self, member: MemberId, study: StatementId) -> StatementId:
+        """Propose to release the study's newest result."""
+        result = self.state.studies[study].results[-1]
+        motion = ReleaseMotion(
+            manifest=digest(f"manifest of {result.model}"),
+            model=result.model,
+            round_no=result.round_no,
+            study=study,
+        )
+        self.say(member, ProposalOpen(motion="release", release=motion))
+        return self.last_id
 
     def enrol_body(self, member: MemberId, study: StatementId) -> StudyEnrol:
         """The member's next study.enrol, with a sealing key that nobody has seen."""

@@ -85,7 +85,7 @@ def admit(state: State, tree: Tree, envelope: bytes) -> Entry:
             f"this is {said.seq}, after {said.prev[:8]}: send what lies between first",
         )
     oldest = state.authors[said.author].head_size
-    if not oldest <= said.head_size <= tree.size or tree.root(said.head_size) != said.head_root:
+    if not oldest <= said.head_size <= tree.size or not _is_root(state, tree, said):
         raise Refused(
             Rule.HEAD_UNKNOWN,
             f"expected a head of this log of size {oldest} to {tree.size}; "
@@ -173,6 +173,12 @@ def _statement_key(state: State, said: Statement) -> bytes:
             f"{said.author} has not entered this commons: a founder says commons.found first",
         )
     return key_set.keys.statement
+
+
+def _is_root(state: State, tree: Tree, said: Statement) -> bool:
+    # Many statements in a row name the same head: its root is computed for the first of them.
+    named = (said.head_size, said.head_root)
+    return named == state.head or tree.root(said.head_size) == said.head_root
 
 
 def _check_signed(unverified: Unverified, statement_key: bytes) -> None:

@@ -14,6 +14,7 @@ from comity.commons.attempts import opened_of
 from comity.commons.charter import Charter, charter_fault, commons_id
 from comity.commons.state import Author, KeysSeen, State
 from comity.errors import Rule
+from comity.log.merkle import EMPTY_ROOT
 from comity.statements.entries import Entry
 from comity.statements.governing import CommonsFound, KeySet
 from comity.statements.keysets import key_set_digest
@@ -38,6 +39,7 @@ def found(charter: Charter) -> State:
         commons=commons_id(charter),
         size=0,
         founded_size=0,
+        head=(0, EMPTY_ROOT),
         keys={},
         authors={founder.id: _SILENT for founder in charter.founders},
         commons_time_s=0,
@@ -75,7 +77,13 @@ def with_clock(state: State, entry: Entry) -> State:
     now_s = state.commons_time_s
     if before.time_s <= now_s < author.time_s:
         now_s = lower_median([each.time_s for each in authors.values()])
-    return replace(state, size=entry.index + 1, authors=authors, commons_time_s=now_s)
+    return replace(
+        state,
+        size=entry.index + 1,
+        head=(said.head_size, said.head_root),
+        authors=authors,
+        commons_time_s=now_s,
+    )
 
 
 def founder_fault(state: State, author: MemberId, key_set: KeySet) -> Rule | None:

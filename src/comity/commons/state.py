@@ -188,15 +188,17 @@ class Proposal:
 class State:
     """Everything the first `size` entries mean.
 
-    founded_size: the log size at which all founders had entered; 0 before. keys: of the founders
-    that entered. authors: of all founders. commons_time_s: architecture.md 1.6. voting: proposals
-    not decided yet, in log order. sealing_keys: all ever shown in this commons.
+    founded_size: the log size at which all founders had entered; 0 before. head: (size, root) that
+    the newest entry names. keys: of the founders that entered. authors: of all founders.
+    commons_time_s: architecture.md 1.6. voting: proposals not decided yet, in log order.
+    sealing_keys: all ever shown in this commons.
     """
 
     charter: Charter
     commons: CommonsId
     size: int
     founded_size: int
+    head: tuple[int, bytes]
     keys: Mapping[MemberId, KeySet]
     authors: Mapping[MemberId, Author]
     commons_time_s: int
