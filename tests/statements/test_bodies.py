@@ -134,10 +134,10 @@ LARGEST: tuple[Body, ...] = (
         closed=CLOSED,
         opened=OPENED,
         beta=bytes(32),
-        # t of 200 with c = 1 is 101: at most 99 are dropped.
+        # At least c + 2 = 3 survive.
         dropped=tuple(
             DroppedShares(mu=bytes(32), seat=Seat(seat), sigma=bytes(32), m=bytes(32))
-            for seat in range(102, ROSTER_MAX + 1)
+            for seat in range(4, ROSTER_MAX + 1)
         ),
     ),
     RoundRecover(
@@ -145,7 +145,7 @@ LARGEST: tuple[Body, ...] = (
         opened=OPENED,
         silent=tuple(
             SilentShares(beta=bytes(32), seat=Seat(seat), mu=bytes(32))
-            for seat in range(102, ROSTER_MAX + 1)
+            for seat in range(1, ROSTER_MAX + 1)
         ),
     ),
     CommonsFound(

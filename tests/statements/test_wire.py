@@ -298,6 +298,12 @@ def test_documents_are_read_only_in_canonical_form() -> None:
         read_canonical(blob, _Document, 3)
 
 
+@given(st.binary(max_size=200) | JSON.map(lambda tree: json.dumps(tree).encode()))
+def test_any_bytes_are_no_document(blob: bytes) -> None:
+    with pytest.raises(Malformed):
+        read_canonical(blob, _Document, 100_000)
+
+
 def test_messages_show_no_control_characters() -> None:
     tree = json.loads(wire.payload_of(VOTE))
     tree["predicate"]["body"]["\x1b[2J\n"] = 1
