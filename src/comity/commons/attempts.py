@@ -1,9 +1,9 @@
 """One attempt of a round, as types: what the log has said so far, one type per phase.
 
     Joining ─► Readying ─► Resolving ─► Starting ─► Masking ─► Closing ─► Confirming ─► Revealing
-                                           │           │          │           │             │
-                                           ▼           ▼          ▼           ▼             ▼
-                                         Ended: unstarted, or by quorum sealed, burned, accepted
+       │          │            │           │           └────► Halted ◄────────┘             │
+       ▼          ▼            ▼           ▼                     ▼                          ▼
+    Ended: unstarted, or by a quorum of Abandons sealed or burned, or by one of Accepts accepted
 
 A phase holds exactly what its protocol step may use; what is not known yet has no field. The types
 know no rule: `rounds.py` moves from one to the next. Seats are places in the roster, from 1.
@@ -229,6 +229,22 @@ class Revealing:
     abandons: Mapping[Seat, AbandonFact]
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """No result can come any more, so every member abandons.
+
+    Either committing closed with fewer than u_min Commits (closed is None), or confirming closed
+    with fewer than t Confirms.
+    """
+
+    started: Started
+    closed: Closed | None
+    confirms: Mapping[Seat, bytes | None]
+    disputes: tuple[tuple[Seat, frozenset[Seat]], ...]
+    abandons: Mapping[Seat, AbandonFact]
+
+
 class End(Enum):
     """How an attempt ended (aggregation.md 5.5, 5.9)."""
 
@@ -245,6 +261,7 @@ class Ended:
 
     sets: every U that a Close named in the Accepts or Abandons has (at most one is possible with
     honest members; empty when nothing was closed). total, model, moments: of an accepted one.
+    confirmed, revealed: who had said so when it ended; a later Abandon is held against them.
     """
 
     opened: Opened
@@ -257,15 +274,39 @@ class Ended:
     total: Digest | None
     model: Digest | None
     moments: Digest | None
+    confirmed: frozenset[Seat] = frozenset()
+    revealed: frozenset[Seat] = frozenset()
 
 
-Live = Joining | Readying | Resolving | Starting | Masking | Closing | Confirming | Revealing
+Live = (
+    Joining | Readying | Resolving | Starting | Masking | Closing | Confirming | Revealing | Halted
+)
+
+
+def started_of(attempt: Live | Ended) -> Started | None:
+    """What round.start fixed; None before it."""
+    match attempt:
+        case Joining() | Readying() | Resolving() | Starting():
+            return None
+        case Confirming() | Revealing():
+            return attempt.closed.started
+        case _:
+            return attempt.started
+
+
+def closed_of(attempt: Live | Ended) -> Closed | None:
+    """What round.close fixed; None before it."""
+    match attempt:
+        case Confirming() | Revealing() | Halted() | Ended():
+            return attempt.closed
+        case _:
+            return None
 
 
 def opened_of(attempt: Live | Ended) -> Opened:
     """What the attempt's round.open fixed, in whatever phase it is."""
     match attempt:
-        case Masking() | Closing():
+        case Masking() | Closing() | Halted():
             return attempt.started.opened
         case Confirming() | Revealing():
             return attempt.closed.started.opened

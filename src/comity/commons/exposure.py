@@ -1,0 +1,56 @@
+"""Nearly equal sets: whose update the difference of two sums would nearly show.
+
+Without noise, two sums whose sets differ by 1 to c+1 members give away those members
+(aggregation.md 5.10). Such a set is refused, and the study waits, unless each of them consented to
+being exposed or left by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from comity.commons.attempts import End
+from comity.commons.state import State, Study
+from comity.values import MemberId
+
+
+def exposed_by(study: Study, state: State, members: frozenset[MemberId]) -> frozenset[MemberId]:
+    """Whom a sum over `members` would expose beside what the study's line has summed; empty: none.
+
+    Compared with the set of every earlier accepted or burned attempt of the study, and of the
+    studies whose result it starts from.
+    """
+    near = study.register.plan.colluders + 1
+    exposed: set[MemberId] = set()
+    for past in _line(study, state):
+        summed = {
+            earlier
+            for attempt in past.ended
+            if attempt.end in (End.ACCEPTED, End.BURNED)
+            for earlier in attempt.sets
+        }
+        for earlier in summed:
+            apart = members ^ earlier
+            if 1 <= len(apart) <= near:
+                exposed.update(m for m in apart if not _accepts(study, past, m, members))
+    return frozenset(exposed)
+
+
+def _accepts(study: Study, past: Study, member: MemberId, members: frozenset[MemberId]) -> bool:
+    consent = study.consents.get(member)
+    if consent is not None and consent.exposed:
+        return True
+    return member not in members and member in study.left | past.left
+
+
+def _line(study: Study, state: State) -> Iterator[Study]:
+    # The study, then each study that has a result with the model an earlier one starts from.
+    waiting, known = [study], {study.id}
+    while waiting:
+        current = waiting.pop()
+        yield current
+        first = current.register.plan.model
+        for other in state.studies.values():
+            if other.id not in known and any(result.model == first for result in other.results):
+                known.add(other.id)
+                waiting.append(other)
