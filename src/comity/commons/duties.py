@@ -1,0 +1,344 @@
+"""What one party owes now: a pure function of the log, the newest final head, and its own clock.
+
+The log is the queue: performing a duty is visible in the next state, so nothing is ever marked as
+done, and nothing is to be repaired after a crash. A duty stands here only if the log allows it
+now. What only the node knows (its journal, its site's policy, whether a sum holds, R6) may keep it
+from performing one; then it says round.abandon instead. Source: architecture.md 1.5, 1.9;
+aggregation-review.md 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from comity.commons.attempts import (
+    Closing,
+    Confirming,
+    End,
+    Ended,
+    Halted,
+    Joining,
+    Live,
+    Masking,
+    Readying,
+    Resolving,
+    Revealing,
+    Starting,
+    opened_of,
+)
+from comity.commons.dealing import expected_start
+from comity.commons.exposure import exposed_by
+from comity.commons.opening import (
+    Waiting,
+    attempts_of_round,
+    expected_open,
+    has_unused_key,
+    may_take_part,
+)
+from comity.commons.owed import AskConsent as AskConsent
+from comity.commons.owed import AskVote as AskVote
+from comity.commons.owed import Duty as Duty
+from comity.commons.owed import SayAbandon as SayAbandon
+from comity.commons.owed import SayAccept as SayAccept
+from comity.commons.owed import SayClose as SayClose
+from comity.commons.owed import SayCommit as SayCommit
+from comity.commons.owed import SayConfirm as SayConfirm
+from comity.commons.owed import SayEnrol as SayEnrol
+from comity.commons.owed import SayFound as SayFound
+from comity.commons.owed import SayJoin as SayJoin
+from comity.commons.owed import SayOpen as SayOpen
+from comity.commons.owed import SayReady as SayReady
+from comity.commons.owed import SayRecover as SayRecover
+from comity.commons.owed import SayResolve as SayResolve
+from comity.commons.owed import SayReveal as SayReveal
+from comity.commons.owed import SaySeen as SaySeen
+from comity.commons.owed import SayStart as SayStart
+from comity.commons.owed import SignRelease as SignRelease
+from comity.commons.phases import (
+    next_deadline_s,
+    open_complaints,
+    round_time_s,
+    survivors_of,
+)
+from comity.commons.state import State, Study
+from comity.commons.studies import consent_rule
+from comity.statements.rounds import RoundOpen
+from comity.values import DAY_S, MemberId, Seat
+
+
+def duties(state: State, me: MemberId, final_size: int, now_s: int) -> tuple[Duty, ...]:
+    """What `me` owes and has not said in the log, the most urgent first.
+
+    Args:
+        final_size: size of the newest final head that this party has verified.
+        now_s: its clock; decides about `seen`, and how long a host waits for who is still coming.
+    """
+    if me not in state.members:
+        return ()
+    if me not in state.keys:
+        return (SayFound(),)
+    if not 0 < state.founded_size <= final_size:
+        return ()
+    owed: list[Duty] = []
+    for study in state.studies.values():
+        owed += _in_study(state, study, me, final_size, now_s)
+    owed += _in_votes(state, me)
+    if _owes_seen(state, me, now_s):
+        owed.append(SaySeen())
+    return tuple(owed)
+
+
+def something_waits(state: State, final_size: int) -> bool:
+    """Whether a node should cosign at once: something below waits for a final head (1.5)."""
+    if state.founded_size > final_size:
+        return True
+    for study in state.studies.values():
+        begins = study.current is None or isinstance(study.current, Joining)
+        if begins and not study.finished and study.roster_index >= final_size:
+            return True
+    return any(
+        len(proposal.signed) >= state.quorum
+        and sorted(proposal.signed.values())[state.quorum - 1] >= final_size
+        for proposal in state.proposals.values()
+    )
+
+
+def waiting_for(state: State, study: Study) -> Waiting | None:
+    """Whom the study waits for now, in any phase, and why; None when the next Open is due."""
+    attempt = study.current
+    if attempt is None:
+        expected = expected_open(state, study.id)
+        return expected if isinstance(expected, Waiting) else None
+    seats, reason = _waited_for(attempt)
+    opened = opened_of(attempt)
+    if isinstance(attempt, Starting | Closing):
+        return Waiting(study.id, (state.host,), reason)
+    return Waiting(study.id, tuple(opened.member(seat) for seat in sorted(seats)), reason)
+
+
+def _waited_for(attempt: Live) -> tuple[frozenset[Seat], str]:
+    everybody = frozenset(Seat(seat) for seat in range(1, opened_of(attempt).count + 1))
+    here = everybody - attempt.abandons.keys()
+    match attempt:
+        case Joining():
+            return here - attempt.joins.keys(), "to join"
+        case Readying():
+            waited = frozenset(attempt.joins) - attempt.readies.keys()
+            return waited & here, "to open its shares and be ready"
+        case Resolving():
+            dealers = frozenset(dealer for dealer, _ in open_complaints(attempt))
+            return dealers, "to answer a complaint about its shares"
+        case Starting():
+            return frozenset(), "to start the attempt"
+        case Masking():
+            waited = attempt.started.participants - attempt.commits.keys()
+            return waited & here, "to train and commit its masked vector"
+        case Closing():
+            return frozenset(), "to add the vectors and close"
+        case Confirming():
+            return here - attempt.confirms.keys(), "to confirm"
+        case Revealing():
+            silent = attempt.closed.survivors - attempt.reveals.keys()
+            if silent & here:
+                return silent & here, "to check the sum and reveal"
+            return here - attempt.accepts.keys(), "to unmask and accept"
+        case Halted():
+            return here, "to abandon: too few are left for a result"
+        case _:
+            assert_never(attempt)
+
+
+def _in_study(
+    state: State, study: Study, me: MemberId, final_size: int, now_s: int
+) -> Iterator[Duty]:
+    for ended in attempts_of_round(study):
+        yield from _after_end(ended, me)
+    attempt = study.current
+    if attempt is not None:
+        if me == state.host:
+            yield from _of_host(attempt)
+        seat = opened_of(attempt).seat(me)
+        if seat is not None and seat not in attempt.abandons:
+            yield from _in_attempt(state, study, attempt, seat, final_size)
+    elif me == state.host:
+        expected = expected_open(state, study.id)
+        if isinstance(expected, RoundOpen) and not _still_coming(state, study, now_s):
+            yield SayOpen(expected)
+    if study.finished:
+        return
+    if _may_enrol(state, study, me):
+        yield SayEnrol(study)
+    if me not in study.consents and me not in study.refused | study.left:
+        yield AskConsent(study)
+
+
+def _after_end(ended: Ended, me: MemberId) -> Iterator[Duty]:
+    # R3, R5: who dealt in an attempt that was sealed or burned abandons it before it joins again.
+    seat = ended.opened.seat(me)
+    if seat is None or seat in ended.abandons or ended.started is None:
+        return
+    if ended.end in (End.SEALED, End.BURNED) and seat in ended.started.joins:
+        yield SayAbandon(ended, None, "the attempt has ended without a result")
+
+
+def _of_host(attempt: Live) -> Iterator[Duty]:
+    if isinstance(attempt, Starting):
+        yield SayStart(expected_start(attempt))
+    if isinstance(attempt, Closing):
+        yield SayClose(attempt)
+
+
+def _still_coming(state: State, study: Study, now_s: int) -> bool:
+    """Whether a live member is about to enrol, so that opening now would leave it out.
+
+    Live: it signed a time within the plan's join_by. Before the first attempt the members that
+    have not answered yet count too. A set that grows later would show who came (5.10).
+    """
+    since_s = now_s - study.register.plan.deadlines.join_by_s
+    answered = study.consents.keys() | study.refused | study.left
+    for member in state.members:
+        if state.authors[member].time_s < since_s or has_unused_key(study, member):
+            continue
+        if _may_enrol(state, study, member) or (study.attempt == 0 and member not in answered):
+            return True
+    return False
+
+
+def _may_enrol(state: State, study: Study, member: MemberId) -> bool:
+    if member in study.left | study.excluded or has_unused_key(study, member):
+        return False
+    if consent_rule(state, study, member) is not None:
+        return False
+    attempt = study.current
+    seat = None if attempt is None else opened_of(attempt).seat(member)
+    if seat is None:
+        return True
+    # In an attempt the next key comes with Ready; whoever missed that enrols again.
+    match attempt:
+        case Joining():
+            return False
+        case Readying():
+            return seat not in attempt.joins or seat in attempt.abandons
+        case _:
+            return True
+
+
+def _in_attempt(
+    state: State, study: Study, attempt: Live, seat: Seat, final_size: int
+) -> Iterator[Duty]:
+    opened = opened_of(attempt)
+    willing = may_take_part(state, study, opened.member(seat))
+    now_s = round_time_s(state, opened)
+    match attempt:
+        case Joining():
+            final = min(study.roster_index, opened.index) < final_size
+            if final and willing and seat not in attempt.joins:
+                yield SayJoin(opened)
+        case Readying():
+            if seat in attempt.joins and seat not in attempt.readies:
+                yield SayReady(attempt) if willing else _unwilling(attempt)
+        case Resolving():
+            for dealer, holder in sorted(open_complaints(attempt)):
+                if dealer == seat:
+                    yield SayResolve(attempt, holder)
+        case Starting():
+            pass
+        case Masking():
+            if seat in attempt.started.participants and seat not in attempt.commits:
+                yield SayCommit(attempt.started) if willing else _unwilling(attempt)
+        case Closing():
+            if now_s >= opened.time_s + opened.deadlines.confirm_by_s:
+                yield SayAbandon(attempt, None, "the host did not close by confirm_by")
+        case Confirming():
+            if seat not in attempt.confirms:
+                yield from _confirming(state, study, attempt)
+        case Revealing():
+            yield from _revealing(attempt, seat, now_s)
+        case Halted():
+            few = "Commits" if attempt.closed is None else "Confirms"
+            yield SayAbandon(attempt, None, f"too few {few} came for a result")
+        case _:
+            assert_never(attempt)
+
+
+def _unwilling(attempt: Live) -> SayAbandon:
+    return SayAbandon(attempt, None, "this member's consent is no longer in force")
+
+
+def _confirming(state: State, study: Study, attempt: Confirming) -> Iterator[Duty]:
+    exposed = exposed_by(study, state, survivors_of(attempt.closed))
+    if exposed:
+        names = ", ".join(sorted(exposed))
+        yield SayAbandon(attempt, None, f"the sum would nearly show the update of {names}")
+    else:
+        yield SayConfirm(attempt.closed)
+
+
+def _revealing(attempt: Revealing, seat: Seat, now_s: int) -> Iterator[Duty]:
+    opened, closed = opened_of(attempt), attempt.closed
+    able = opened.count - len(attempt.abandons.keys() - attempt.accepts.keys())
+    if able < opened.quorum:
+        yield SayAbandon(attempt, None, "too few members are left to accept a result")
+        return
+    if seat not in attempt.reveals and (seat in closed.survivors or closed.dropped):
+        yield SayReveal(attempt)
+    said = attempt.recovers[seat].silent if seat in attempt.recovers else ()
+    silent = closed.survivors - attempt.reveals.keys() - {entry.seat for entry in said}
+    if seat in attempt.reveals and silent and now_s >= opened.time_s + opened.deadlines.reveal_by_s:
+        yield SayRecover(attempt, frozenset(silent))
+    if seat not in attempt.accepts and can_unmask(attempt):
+        yield SayAccept(attempt)
+    elif now_s >= opened.time_s + opened.deadlines.end_by_s and _is_stuck(attempt, seat):
+        yield SayAbandon(attempt, None, "no result by end_by")
+
+
+def can_unmask(attempt: Revealing) -> bool:
+    """Whether the log holds every secret that unmasking takes, if all shares are true.
+
+    Each survivor's beta, or t shares of it; t shares for each dropped (every Reveal has one).
+    """
+    closed, quorum = attempt.closed, opened_of(attempt).quorum
+    if closed.dropped and len(attempt.reveals) < quorum:
+        return False
+    shares = {seat: 0 for seat in closed.survivors - attempt.reveals.keys()}
+    for recover in attempt.recovers.values():
+        for entry in recover.silent:
+            if entry.seat in shares:
+                shares[entry.seat] += 1
+    return all(count >= quorum for count in shares.values())
+
+
+def _is_stuck(attempt: Revealing, seat: Seat) -> bool:
+    # Whoever accepted goes on waiting for the others, until all have spoken and differ.
+    if seat not in attempt.accepts:
+        return seat in attempt.reveals or seat not in attempt.closed.survivors
+    spoke = attempt.accepts.keys() | attempt.abandons.keys()
+    return len(spoke) == opened_of(attempt).count
+
+
+def _in_votes(state: State, me: MemberId) -> Iterator[Duty]:
+    for proposal in state.proposals.values():
+        if proposal.decided and me not in proposal.signed:
+            yield SignRelease(proposal)
+        if proposal.decided is None and me in proposal.electorate - proposal.votes.keys():
+            yield AskVote(proposal)
+
+
+def _owes_seen(state: State, me: MemberId, now_s: int) -> bool:
+    mine_s = state.authors[me].time_s
+    if now_s - mine_s >= DAY_S:
+        return True
+    return any(mine_s < deadline_s <= now_s for deadline_s in _deadlines(state, me))
+
+
+def _deadlines(state: State, me: MemberId) -> Iterator[int]:
+    """What waits for time to pass: votes, and the live attempts that `me` is in."""
+    for proposal in state.voting:
+        yield state.proposals[proposal].closes_s
+    for study in state.studies.values():
+        attempt = study.current
+        if attempt is not None and opened_of(attempt).seat(me) is not None:
+            deadline_s = next_deadline_s(attempt, round_time_s(state, opened_of(attempt)))
+            if deadline_s is not None:
+                yield deadline_s
