@@ -333,7 +333,7 @@ class RangeCheck:
             self._judge_header([int(word) for word in x[:HEADER_WORDS]])
         start, stop = data_range(self._pieces.data_words, k)
         offset = HEADER_WORDS - k * CHUNK_WORDS
-        if np.any(x[max(stop + offset, 0) :]) and stop == self._pieces.data_words:
+        if np.any(x[stop + offset :]):
             raise _bad_sum("the padding of the total is not zero")
         wide = self._survivors * self._q_max
         weighted = self._weight_sum * self._q_max // self._weight_max + self._survivors
@@ -364,13 +364,10 @@ class RangeCheck:
 def decode_chunk(
     layout: Layout, k: int, x: Totals, weight_sum: int, n: int, weight_max: int
 ) -> npt.NDArray[np.float64]:
-    """The data words of chunk `k` of an accepted total as float64 (5.12).
+    """The data words `data_range(layout.data_words, k)` of an accepted total, as float64 (5.12).
 
     Real segments become the weighted mean, X * ((range_max * w_max) / (Qmax * W)), every product
     and the quotient one float64 operation; count segments are X itself.
-
-    Returns:
-        float64, the data words `data_range(layout.data_words, k)`.
     """
     pieces = Pieces(layout)
     start, stop = data_range(pieces.data_words, k)

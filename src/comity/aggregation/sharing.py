@@ -171,15 +171,32 @@ def _fitting(
 @lru_cache(maxsize=1_024)
 def _lagrange(seats: tuple[int, ...], x: int) -> tuple[int, ...]:
     """The weights of the values at `seats` in the value at `x`; public numbers only."""
+    if x in seats:
+        return tuple(int(seat == x) for seat in seats)
+    product = 1
+    for seat in seats:
+        product = product * (x - seat) % FIELD
+    return tuple(
+        product * weight * _inverse(x - seat) % FIELD
+        for seat, weight in zip(seats, _barycentric(seats), strict=True)
+    )
+
+
+@lru_cache(maxsize=8)
+def _barycentric(seats: tuple[int, ...]) -> tuple[int, ...]:
     weights = []
     for seat in seats:
-        top = bottom = 1
+        product = 1
         for other in seats:
             if other != seat:
-                top = top * (x - other) % FIELD
-                bottom = bottom * (seat - other) % FIELD
-        weights.append(top * pow(bottom, -1, FIELD) % FIELD)
+                product = product * (seat - other) % FIELD
+        weights.append(_inverse(product))
     return tuple(weights)
+
+
+@lru_cache(maxsize=1_024)
+def _inverse(number: int) -> int:
+    return pow(number, -1, FIELD)
 
 
 def _dot(weights: Sequence[int], values: Sequence[int]) -> bytes:
