@@ -178,12 +178,13 @@ def shut_in(limits: Limits, readable: Iterable[str], writable: Iterable[str]) ->
     Returns:
         What holds. A wall that the system does not offer is missing, with the reason.
     """
-    _limit(limits)
+    missing: list[str] = []
+    _limit(limits, missing)
     if sys.platform != "linux":
-        return Isolation(False, False, False, (f"isolation needs Linux, this is {sys.platform}",))
+        missing.append(f"isolation needs Linux, this is {sys.platform}")
+        return Isolation(False, False, False, tuple(missing))
     assert len(os.listdir("/proc/self/task")) == 1, "a thread would stay outside"
     libc = ctypes.CDLL(None, use_errno=True)
-    missing: list[str] = []
     network_gone = libc.unshare(_NEW_USER_NET_IPC) == 0
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return Isolation(network_gone, False, False, ("the kernel lacks no_new_privs",))
@@ -201,7 +202,7 @@ def shut_in(limits: Limits, readable: Iterable[str], writable: Iterable[str]) ->
     )
 
 
-def _limit(limits: Limits) -> None:
+def _limit(limits: Limits, missing: list[str]) -> None:
     for kind, bound in (
         (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.cpu_s),
@@ -212,7 +213,10 @@ def _limit(limits: Limits) -> None:
         _, hard = resource.getrlimit(kind)
         if hard != resource.RLIM_INFINITY:
             bound = min(bound, hard)
-        resource.setrlimit(kind, (bound, bound))
+        try:
+            resource.setrlimit(kind, (bound, bound))
+        except (ValueError, OSError):
+            missing.append(f"limits: the system refuses limit {kind}")
 
 
 def _landlock(

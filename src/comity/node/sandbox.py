@@ -14,10 +14,8 @@ import os
 import re
 import select
 import signal
-import site
 import stat
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Final, Literal, TypeVar, final
@@ -27,6 +25,7 @@ import msgspec
 from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
 from comity.learning.study import StudyCard
 from comity.node.isolation import Isolation, Limits, Setup
+from comity.node.sandbox_start import prepare, spawn
 from comity.node.sandbox_wire import (
     ANY_REPLY,
     LINE_BYTES_MAX,
@@ -108,22 +107,17 @@ class Sandbox:
             limits: `Limits()` when None.
         Raises:
             Refused(SANDBOX_MISSING): the policy is "require" and a wall is missing.
-            Misconfigured: a path is missing, or the work folder lies where studies may read.
-            StudyFault(LIMIT_EXCEEDED): Python did not start within its limits.
+            Misconfigured: a path is missing, or Python does not start within these limits.
         """
-        setup = _setup(study_path, data_path, work_dir, limits or Limits())
-        child, replies = _spawn(setup)
+        setup = prepare(study_path, data_path, work_dir, limits or Limits())
+        child, replies = spawn(setup)
         unready = Isolation(False, False, False, ("not asked yet",))
         sandbox = cls(child, replies, setup, unready)
         started = False
         try:
             sandbox._send(msgspec.json.encode(setup))
             sandbox._deadline = time.monotonic() + setup.limits.start_s
-            line = None
-            while line is None:
-                sandbox._wait(setup.limits.start_s)
-                line = sandbox._line()
-            sandbox.isolation = sandbox._decode(line, msgspec.json.Decoder(Isolation))
+            sandbox.isolation = sandbox._first_line()
             if policy == "require" and not sandbox.isolation.complete:
                 why = "; ".join(sandbox.isolation.missing)
                 raise Refused(
@@ -154,7 +148,10 @@ class Sandbox:
 
     @property
     def vector_path(self) -> Path:
-        """Where an update or a first model lies after the answer: flat little-endian float32."""
+        """Where an update or a first model lies after the answer: flat little-endian float32.
+
+        Read it in place: the process may write to this very file only, not to a new one.
+        """
         return self._work / VECTOR_FILE
 
     @property
@@ -264,6 +261,18 @@ class Sandbox:
         assert isinstance(result, wanted)
         return result
 
+    def _first_line(self) -> Isolation:
+        try:
+            line = self._line()
+            while line is None:
+                self._wait(1.0)
+                line = self._line()
+            return self._decode(line, msgspec.json.Decoder(Isolation))
+        except StudyFault as fault:  # before any code of a study runs, it cannot be the study's
+            raise Misconfigured(
+                f"the sandbox does not start within its limits: {fault}; see {self.notes_path}"
+            ) from None
+
     def _wait(self, seconds: float) -> None:
         poll = select.poll()
         poll.register(self._replies, select.POLLIN)
@@ -361,69 +370,3 @@ class Sandbox:
     def _trim_notes(self) -> None:
         if self.notes_path.stat().st_size > NOTES_BYTES_MAX:
             os.truncate(self.notes_path, 0)
-
-
-def _setup(study_path: Path, data_path: Path | None, work_dir: Path, limits: Limits) -> Setup:
-    study = study_path.resolve()
-    table = None if data_path is None else data_path.resolve()
-    work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    work = work_dir.resolve()
-    for path in (study, table):
-        if path is not None and not path.is_file():
-            raise Misconfigured(f"there is no file {path}")
-    if study.stat().st_size > STUDY_FILE_BYTES_MAX:
-        raise Misconfigured(f"a study file has at most {STUDY_FILE_BYTES_MAX} bytes")
-    for name in (VECTOR_FILE, NOTES_FILE):
-        _make(work / name)
-    inside = [str(study), str(work / MODEL_FILE)] + ([] if table is None else [str(table)])
-    if not (work / MODEL_FILE).exists():
-        _make(work / MODEL_FILE)
-    return Setup(
-        study=str(study),
-        table="" if table is None else str(table),
-        work=str(work),
-        readable=tuple(inside),
-        writable=(str(work / VECTOR_FILE), str(work / NOTES_FILE)),
-        limits=limits,
-    )
-
-
-def _make(path: Path) -> None:
-    """An empty regular file, whatever was there; the process itself can create none."""
-    path.unlink(missing_ok=True)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-
-
-def _spawn(setup: Setup) -> tuple[subprocess.Popen[bytes], int]:
-    ours, theirs = os.pipe()
-    threads = str(setup.limits.threads)
-    environment = {
-        "HOME": setup.work,
-        "TMPDIR": setup.work,
-        "LANG": "C.UTF-8",
-        "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUSERBASE": site.getuserbase() if site.ENABLE_USER_SITE else "",
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-    }
-    try:
-        with (Path(setup.work) / NOTES_FILE).open("ab") as notes:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "comity.node.sandbox_child", str(theirs)],
-                stdin=subprocess.PIPE,
-                stdout=notes,
-                stderr=notes,
-                pass_fds=(theirs,),
-                env=environment,
-                cwd=setup.work,
-                start_new_session=True,
-            )
-    except OSError:
-        os.close(ours)
-        raise
-    finally:
-        os.close(theirs)
-    os.set_blocking(ours, False)
-    return child, ours

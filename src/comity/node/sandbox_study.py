@@ -7,6 +7,7 @@ is printed, which puts it into the notes file.
 from __future__ import annotations
 
 import math
+import operator
 import sys
 import traceback
 from collections.abc import Mapping
@@ -109,8 +110,9 @@ class Worker:
             raise StudyFault(
                 StudyFaultKind.BAD_OUTPUT, "train returns (weights after, number of rows)"
             )
-        after, count = outcome
-        if not isinstance(count, int) or not 1 <= count <= ROWS_MAX:
+        after, given = outcome
+        count = operator.index(given)
+        if not 1 <= count <= ROWS_MAX:
             raise StudyFault(
                 StudyFaultKind.WEIGHT_OUT_OF_RANGE,
                 "the number of rows learned from is a whole number from 1",
@@ -144,7 +146,10 @@ class Worker:
         for name, number in found.items():
             if not isinstance(name, str) or NAME.match(name) is None:
                 raise StudyFault(StudyFaultKind.BAD_OUTPUT, "a metric's name is a plain word")
-            if not math.isnan(value := float(number)):
+            value = float(number)
+            if math.isinf(value):
+                raise StudyFault(StudyFaultKind.NOT_FINITE, f"metric {name} is infinite")
+            if not math.isnan(value):
                 metrics[name] = value
         return Evaluated(metrics)
 
