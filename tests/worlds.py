@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comity.commons import fold
 from comity.commons.charter import Charter, Founder, StudyBounds, default_quorum
-from comity.commons.state import Accepted, Outcome, State, Study
+from comity.commons.state import Accepted, Done, Outcome, State, Study
 from comity.log.merkle import Tree, leaf_hash
 from comity.statements.entries import Body, Entry
 from comity.statements.governing import (
@@ -205,6 +206,11 @@ class World:
         self.state, outcome = fold.apply(self.state, entry)
         return outcome
 
+    def done(self, member: MemberId, body: Body) -> None:
+        """Say what must take effect."""
+        outcome = self.say(member, body)
+        assert outcome == Done(), outcome
+
     def replayed(self) -> State:
         """The meaning of the log, from its first entry."""
         state = fold.found(self.charter)
@@ -225,11 +231,11 @@ class World:
     def register(self, member: MemberId, name: str = "study", **changes: object) -> StatementId:
         """Register a study; changes: fields of its plan."""
         plan = plan_of(len(self.members), **changes)
-        self.say(member, StudyRegister(name=name, plan=plan))
+        self.done(member, StudyRegister(name=name, plan=plan))
         return self.last_id
 
     def declare(self, member: MemberId, version: str = "1") -> DatasetId:
-        """Declare the member's one data set, in this version."""
+        """Declare the member's one data set, in this version (void when it is declared already)."""
         dataset = DatasetId(f"data-of-{member}")
         body = DatasetDeclare(dataset=dataset, unit="record", version=digest(version))
         self.say(member, body)
@@ -238,14 +244,14 @@ class World:
     def consent(self, member: MemberId, study: StatementId, *, exposed: bool = False) -> None:
         """Declare the member's data set in version 1 and let the study use it."""
         dataset = self.declare(member)
-        self.say(
+        self.done(
             member, ConsentGive(dataset=dataset, exposed=exposed, study=study, version=digest("1"))
         )
 
     def enrol(self, member: MemberId, study: StatementId, *, exposed: bool = False) -> bytes:
         """Consent and enrol with a new sealing key; answers the key."""
         self.consent(member, study, exposed=exposed)
-        self.say(member, self.enrol_body(member, study))
+        self.done(member, self.enrol_body(member, study))
         return self.state.studies[study].enrolled[member].sealing_key or b""
 
     def accept(self, study: StatementId, model: str) -> Digest:
@@ -262,9 +268,17 @@ class World:
             survivors=frozenset(self.members),
             index=self.state.size,
         )
-        after = replace(before, attempt=before.attempt + 1, results=(*before.results, result))
-        self.state = replace(self.state, studies={**self.state.studies, study: after})
+        self.bend_study(study, attempt=result.attempt, results=(*before.results, result))
         return result.model
+
+    def bend(self, **changes: Any) -> None:
+        """Change fields of the state behind the log's back."""
+        self.state = replace(self.state, **changes)
+
+    def bend_study(self, study: StatementId, **changes: Any) -> None:
+        """Change fields of a study behind the log's back."""
+        after = replace(self.state.studies[study], **changes)
+        self.bend(studies={**self.state.studies, study: after})
 
     def propose(self, member: MemberId, study: StatementId) -> StatementId:
         """Propose to release the study's newest result."""
@@ -275,7 +289,7 @@ class World:
             round_no=result.round_no,
             study=study,
         )
-        self.say(member, ProposalOpen(motion="release", release=motion))
+        self.done(member, ProposalOpen(motion="release", release=motion))
         return self.last_id
 
     def enrol_body(self, member: MemberId, study: StatementId) -> StudyEnrol:
