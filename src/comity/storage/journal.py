@@ -345,6 +345,7 @@ def _check_promises(
     promised = _promised(reading, scope)
     if tag in promised:
         raise SaidBefore(promised[tag], f"{tag} was said in this attempt; only that one is sent")
+    tag = tag.partition("#")[0]
     if tag in NOT_AFTER_ABANDON and "round.abandon" in promised:
         raise Refused(Rule.AFTER_ABANDON, f"{tag}: this attempt was abandoned by this node")
     if tag == "round.recover" and "round.reveal" not in promised:

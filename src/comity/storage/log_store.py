@@ -122,6 +122,11 @@ class SqliteLogStore:
                 " leave it out and append the others",
             ) from error
 
+    def keep_head(self, head: StoredHead) -> None:
+        """Keep the signed text of a head below the newest one, unless one of its size is kept."""
+        with self._database.transaction() as writing:
+            writing.execute("INSERT OR IGNORE INTO head VALUES (?, ?, ?)", head)
+
     def cosign(self, size: int, lines: Sequence[tuple[MemberId, bytes]]) -> None:
         """Keep cosignature lines of the head of that size; durable; again changes nothing."""
         timed = [(size, member, _time_s(line), line) for member, line in lines]

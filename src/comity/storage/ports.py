@@ -234,6 +234,8 @@ class Journal(Protocol):
         never others (R1).
 
         Args:
+            tag: of the statement; `round.resolve#3` for the answer to the holder at seat 3, since a
+                dealer answers each complaint once.
             scope: the attempt, for every `round.*` tag and for no other.
             stage: new round secrets of `scope`, replacing the kept ones.
             released: for `round.abandon`, what it says about my own reveal.

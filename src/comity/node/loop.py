@@ -1,0 +1,320 @@
+"""A node's one loop: sync, fold, cosign, then whatever the log says is owed now.
+
+There is no queue of jobs and no pending flag: what is owed is `duties(state, ...)`, a pure
+function, so a node that dies anywhere starts again with the same question. Two threads serve the
+loop and decide nothing: one holds the long-poll open, one waits for the study's process. Nothing
+sleeps.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, final
+
+from comity.commons.duties import (
+    AskConsent,
+    Duty,
+    SayAbandon,
+    SayAccept,
+    SayClose,
+    SayCommit,
+    SayConfirm,
+    SayEnrol,
+    SayFound,
+    SayJoin,
+    SayOpen,
+    SayReady,
+    SayRecover,
+    SayResolve,
+    SayReveal,
+    SaySeen,
+    SayStart,
+    SignRelease,
+    duties,
+    something_waits,
+)
+from comity.commons.state import Outcome
+from comity.errors import ComityError, HostFault, Refused, Rule, Unavailable
+from comity.log.heads import cosign, parse_signed_head
+from comity.node.remote import Batch
+from comity.node.revealing import say_accept, say_confirm, say_recover, say_reveal
+from comity.node.rounds import Rounds
+from comity.node.standing import consent, enrol, found, sign_release
+from comity.node.station import Station, describe
+from comity.statements.entries import Entry
+from comity.statements.governing import Seen
+
+LOG = logging.getLogger(__name__)
+
+RETRY_S: Final = 1.0
+"""How long to wait before asking again for what was unavailable."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The study's process has answered."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Something a person asks of the running node; `fulfil` runs in the loop's thread."""
+
+    fulfil: Callable[[Station], object]
+    answer: queue.Queue[object]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Leave the loop."""
+
+
+Event = Batch | Trained | Wish | Stopped | ComityError
+
+
+@final
+class Loop:
+    """Runs one station until it is stopped or the host is caught at a fault.
+
+    Args:
+        station: the member's open folder.
+        on_change: called after every change of the state, for screens; may be None.
+    """
+
+    def __init__(
+        self, station: Station, on_change: Callable[[Station], None] | None = None
+    ) -> None:
+        self._station = station
+        self._events: queue.Queue[Event] = queue.Queue()
+        self._rounds = Rounds(station, lambda: self._events.put(Trained()))
+        self._on_change = on_change
+        self._stopping = threading.Event()
+        self._taken = threading.Event()
+        self._version = 0
+        self._pending: list[bytes] = []
+        self._cosigned_at_s = 0
+        self._retry = False
+
+    def stop(self) -> None:
+        """Make `run` return soon; may be called from any thread or a signal handler."""
+        self._stopping.set()
+        self._taken.set()
+        self._events.put(Stopped())
+
+    def ask(self, fulfil: Callable[[Station], object], timeout_s: float = 600.0) -> object:
+        """Run something in the loop's thread and return its answer; errors are raised here."""
+        wish = Wish(fulfil, queue.Queue())
+        self._events.put(wish)
+        try:
+            answer = wish.answer.get(timeout=timeout_s)
+        except queue.Empty as error:
+            raise Unavailable("the node is busy; ask again later") from error
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def run(self) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            HostFault, Forged, Malformed: the host broke the protocol. Nothing more is sent to it;
+                the evidence is in the log of the node and an operator must decide.
+        """
+        poller = threading.Thread(target=self._poll, name="poll", daemon=True)
+        try:
+            self._work()
+            poller.start()
+            while not self._stopping.is_set():
+                self._serve(self._next_event())
+        finally:
+            self._stopping.set()
+            self._taken.set()
+            self._rounds.close()
+
+    # -- events -------------------------------------------------------------------------------
+
+    def _next_event(self) -> Event | None:
+        """The next event, or None when it is time to look at the clock."""
+        wait_s = RETRY_S if self._retry else float(self._station.settings.cosign_every_s)
+        try:
+            return self._events.get(timeout=wait_s)
+        except queue.Empty:
+            return None
+
+    def _serve(self, event: Event | None) -> None:
+        match event:
+            case Batch():
+                try:
+                    self._take(event)
+                finally:
+                    self._taken.set()
+            case Wish():
+                self._fulfil(event)
+            case ComityError():
+                LOG.info("host not reached why=%s", describe(event))
+                self._station.faults["host"] = describe(event)
+            case Stopped():
+                return
+            case Trained() | None:
+                pass
+        self._work()
+
+    def _take(self, batch: Batch) -> None:
+        station = self._station
+        station.faults.pop("host", None)
+        self._version = batch.version
+        replica = station.replica
+        if batch.start == replica.state.size + len(self._pending):
+            self._pending += batch.entries
+        for head in batch.heads:
+            size = parse_signed_head(head.note).head.size
+            ahead = size - replica.state.size
+            if 0 < ahead <= len(self._pending):
+                leaves, self._pending = self._pending[:ahead], self._pending[ahead:]
+                for entry, outcome in replica.take(head.note, leaves):
+                    self._applied(entry, outcome)
+        for head in batch.heads:
+            if head.cosignatures and replica.take_cosignatures(head.note, head.cosignatures):
+                station.journal.settled(replica.final_size)
+        if self._on_change:
+            self._on_change(station)
+
+    def _applied(self, entry: Entry, outcome: Outcome) -> None:
+        station, statement = self._station, entry.statement
+        if statement.author == station.member:
+            if station.journal.holds(statement.id):
+                station.journal.logged(statement.id, entry.index)
+            else:
+                self._rounds.lost_memory(entry)
+        self._rounds.applied(entry, outcome)
+
+    def _fulfil(self, wish: Wish) -> None:
+        try:
+            answer = wish.fulfil(self._station)
+            self._station.deliver()
+            wish.answer.put(answer)
+        except ComityError as error:
+            wish.answer.put(error)
+
+    # -- what is owed -------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """Do everything that is owed now, then cosign and deliver."""
+        self._retry = False
+        try:
+            # A statement said here changes what is owed only once it is logged, so one pass is
+            # enough; the next entries wake the loop again.
+            for duty in duties(
+                self._station.replica.state,
+                self._station.member,
+                self._station.replica.final_size,
+                self._station.clock(),
+            ):
+                self._perform(duty)
+            self._station.deliver()
+            self._cosign()
+        except Unavailable as error:
+            LOG.info("waiting why=%s", describe(error))
+            self._retry = True
+
+    def _perform(self, duty: Duty) -> None:
+        subject = type(duty).__name__
+        try:
+            self._dispatch(duty)
+            self._station.faults.pop(subject, None)
+        except Unavailable:
+            raise
+        except Refused as error:
+            if error.rule is not Rule.SAID_BEFORE:
+                self._note(subject, error)
+        except HostFault:
+            raise
+        except ComityError as error:
+            self._note(subject, error)
+
+    def _note(self, subject: str, error: ComityError) -> None:
+        text = describe(error)
+        if self._station.faults.get(subject) != text:
+            LOG.warning("not done duty=%s why=%s", subject, text)
+            self._station.faults[subject] = text
+
+    def _dispatch(self, duty: Duty) -> None:
+        station, rounds = self._station, self._rounds
+        match duty:
+            case SayFound():
+                found(station)
+            case SaySeen():
+                station.say(Seen())
+            case AskConsent():
+                consent(station, duty)
+            case SayEnrol():
+                enrol(station, duty)
+            case SayOpen() | SayStart():
+                rounds.say_derived(duty)
+            case SayJoin():
+                rounds.say_join(duty)
+            case SayReady():
+                rounds.say_ready(duty)
+            case SayResolve():
+                rounds.say_resolve(duty)
+            case SayCommit():
+                rounds.say_commit(duty)
+            case SayClose():
+                rounds.say_close(duty)
+            case SayConfirm():
+                say_confirm(station, duty)
+            case SayReveal():
+                say_reveal(station, duty)
+            case SayRecover():
+                say_recover(station, duty)
+            case SayAccept():
+                say_accept(station, duty)
+            case SayAbandon():
+                rounds.say_abandon(duty)
+            case SignRelease():
+                sign_release(station, duty)
+            case _:
+                pass  # AskVote: people vote
+
+    def _cosign(self) -> None:
+        """Cosign the newest head: at once while something waits, else every few seconds."""
+        station = self._station
+        newest, now_s = station.replica.newest(), station.clock()
+        last = station.journal.last_cosigned()
+        if newest is None or station.member not in station.replica.state.keys:
+            return
+        if last is not None and newest.size <= last[0]:
+            return
+        due = now_s - self._cosigned_at_s >= station.settings.cosign_every_s
+        if not due and not something_waits(station.replica.state, station.replica.final_size):
+            return
+        # From here on this node has spoken for the head, whether or not the line arrives.
+        station.journal.cosigned(last, (newest.size, newest.root))
+        self._cosigned_at_s = now_s
+        line = cosign(newest, station.member, station.keys.head, now_s).line()
+        station.remote.post_cosignature(newest.size, line)
+
+    # -- the long-poll ------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        station = self._station
+        while not self._stopping.is_set():
+            try:
+                batch = station.remote.entries(
+                    station.replica.state.size + len(self._pending),
+                    self._version,
+                    station.settings.poll_s,
+                )
+            except ComityError as error:
+                self._events.put(error)
+                self._stopping.wait(RETRY_S)
+                continue
+            self._taken.clear()
+            self._events.put(batch)
+            self._taken.wait()

@@ -1,0 +1,211 @@
+"""From a checked sum to the next model, for the round under way and for rounds this node missed.
+
+Everything needed is in the log, the dealings and the sum: a member that was away computes every
+result again by itself, and asks nobody for a model it would have to believe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from comity.aggregation.layout import Layout, parse_layout
+from comity.aggregation.stages import Dealing, DroppedShares, Reveal, SilentShares
+from comity.aggregation.unmasking import Unmasker, gather
+from comity.commons.attempts import Closed
+from comity.commons.state import Accepted, Study
+from comity.errors import Forged, Unavailable
+from comity.learning.steps import Rule, RuleCard, rule_of
+from comity.node.stages import dealings_of, plan_of, survivors_of
+from comity.node.station import Station
+from comity.node.vectors import NextModel, Total, next_model, sum_check
+from comity.statements.rounds import RoundRecover, RoundReveal
+from comity.statements.studies import UpdateRule
+from comity.statements.wire import read
+from comity.values import BlobName, Seat
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """Files of a model and of the update rule's moments (None when the rule has none)."""
+
+    model: Path
+    moments: Path | None
+
+
+def layout_of(station: Station, study: Study) -> Layout:
+    """The study's layout, from its blob."""
+    return parse_layout(station.blob(study.register.plan.layout).read_bytes())
+
+
+def update_rule(rule: UpdateRule) -> Rule:
+    """The plan's update rule as `learning/steps.py` takes it."""
+    return rule_of(
+        RuleCard(
+            rule.name,
+            rule.server_lr_millionths,
+            rule.beta1_millionths,
+            rule.beta2_millionths,
+            rule.tau_trillionths,
+        )
+    )
+
+
+def model_files(station: Station, study: Study) -> ModelFiles:
+    """The model the next round starts from, computed again from the log where it is missing.
+
+    Raises:
+        Unavailable: a first model, a dealing or a sum is not to be had now.
+    """
+    return _files_after(station, study, len(study.results))
+
+
+def _files_after(station: Station, study: Study, rounds: int) -> ModelFiles:
+    plan = study.register.plan
+    if rounds == 0:
+        model, moments = station.blob(plan.model), plan.moments
+        return ModelFiles(model, station.blob(moments) if moments else None)
+    result = study.results[rounds - 1]
+    names = [result.model, *([result.moments] if result.moments else [])]
+    if not all(station.blobs.finished(BlobName(name)) for name in names):
+        _compute_again(station, study, result, _files_after(station, study, rounds - 1))
+    paths = [station.blobs.path(BlobName(name)) for name in names]
+    return ModelFiles(paths[0], paths[1] if result.moments else None)
+
+
+def _compute_again(station: Station, study: Study, result: Accepted, before: ModelFiles) -> None:
+    """Compute an accepted result that this node did not see the making of."""
+    attempt = next(ended for ended in study.ended if ended.opened.id == result.opened)
+    closed = attempt.closed
+    assert closed is not None, "what is accepted was closed"
+    reveals: dict[Seat, RoundReveal] = {}
+    recovers: dict[Seat, RoundRecover] = {}
+    for envelope in station.replica.entries(closed.index, result.index):
+        statement = read(envelope).statement
+        body, seat = statement.body, attempt.opened.seat(statement.author)
+        if isinstance(body, RoundReveal) and body.closed == closed.id and seat:
+            reveals.setdefault(seat, body)
+        if isinstance(body, RoundRecover) and body.closed == closed.id and seat:
+            recovers.setdefault(seat, body)
+    made = compute_next(station, study, closed, reveals, recovers, before)
+    if (made.model, made.moments, made.total) != (result.model, result.moments, result.total):
+        raise Forged(
+            f"round {result.round_no}: this machine computes another model than the members"
+            " accepted; do not use this node for this study, and report it"
+        )
+
+
+def fetch_sum(station: Station, closed: Closed) -> tuple[Path, bytes]:
+    """The sum of a Close, fetched when it is not here, and its check value.
+
+    Raises:
+        Forged: the host serves another one. Unavailable: it serves none.
+    """
+    opened, binding = closed.started.opened, closed.started.binding
+    name = BlobName(closed.sum)
+    found: list[bytes] = []
+
+    def check(path: Path) -> None:
+        root, value = sum_check(path, opened.words, binding, closed.id)
+        if root != closed.sum:
+            raise Forged("the sum that the host serves is not the one that was closed")
+        found.append(value)
+
+    if not station.blobs.finished(name):
+        fetched = station.work / f"{closed.id}.sum"
+        station.remote.get_blob(name, fetched, check)
+        station.blobs.adopt(fetched, name, lambda _: None)  # `check` has just read it whole
+    else:
+        check(station.blobs.path(name))
+    return station.blobs.path(name), found[0]
+
+
+def compute_next(
+    station: Station,
+    study: Study,
+    closed: Closed,
+    reveals: Mapping[Seat, RoundReveal],
+    recovers: Mapping[Seat, RoundRecover],
+    before: ModelFiles,
+) -> NextModel:
+    """Unmask the sum of a Close, judge the total, and make the next model a blob of this node.
+
+    Args:
+        reveals, recovers: as logged, by the seat that said them.
+        before: the model and moments the attempt started from.
+    Raises:
+        Unavailable: too few shares are revealed yet.
+        MemberFault: a dealing is false, or the total is out of range.
+    """
+    opened = closed.started.opened
+    plan = study.register.plan
+    dealings = dealings_of(
+        station,
+        {s: j for s, j in closed.started.joins.items() if s in closed.started.participants},
+    )
+    unmasker = _unmasker(closed, dealings, reveals, recovers)
+    out = station.work / f"{closed.id}.model"
+    out_moments = station.work / f"{closed.id}.moments"
+    name = BlobName(closed.sum)
+    if not station.blobs.finished(name):
+        fetch_sum(station, closed)
+    made = next_model(
+        station.blobs.path(name),
+        layout_of(station, study),
+        unmasker,
+        Total(closed.id, opened.count, len(closed.survivors), plan.weight_max, _declared(closed)),
+        update_rule(plan.rule),
+        model=before.model,
+        moments=before.moments,
+        out_model=out,
+        out_moments=out_moments,
+    )
+    station.blobs.adopt(out, BlobName(made.model), lambda _: None)  # hashed while it was written
+    if made.moments is not None:
+        station.blobs.adopt(out_moments, BlobName(made.moments), lambda _: None)
+    return made
+
+
+def _declared(closed: Closed) -> int | None:
+    if closed.started.opened.weights != "declared":
+        return None
+    return sum(closed.started.joins[seat].weight or 0 for seat in closed.survivors)
+
+
+def _unmasker(
+    closed: Closed,
+    dealings: Mapping[int, Dealing],
+    reveals: Mapping[Seat, RoundReveal],
+    recovers: Mapping[Seat, RoundRecover],
+) -> Unmasker:
+    """Gather and rebuild every secret that unmasking takes (5.8)."""
+    terms, survivors = plan_of(closed.started.opened).terms(), survivors_of(closed)
+    gathered = gather(
+        terms,
+        survivors,
+        dealings=dealings,
+        reveals={int(seat): _reveal(said) for seat, said in reveals.items()},
+        recovers={int(seat): _silent(said) for seat, said in recovers.items()},
+    )
+    if gathered.missing:
+        seats = ", ".join(map(str, sorted(gathered.missing)))
+        raise Unavailable(f"the secrets of seats {seats} are not revealed yet; the round waits")
+    return Unmasker(
+        terms,
+        closed.started.binding,
+        dealings=dealings,
+        survivors=survivors,
+        gathered=gathered,
+    )
+
+
+def _reveal(said: RoundReveal) -> Reveal:
+    shares = [DroppedShares(gone.seat, gone.sigma, gone.mu, gone.m) for gone in said.dropped]
+    return Reveal(said.beta, tuple(shares))
+
+
+def _silent(said: RoundRecover) -> list[SilentShares]:
+    return [SilentShares(share.seat, share.beta, share.mu) for share in said.silent]

@@ -1,0 +1,257 @@
+"""Confirm, reveal, recover, accept: what this node says once a Close is there.
+
+Numbers in comments are the rows of aggregation-review.md 5.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from comity.aggregation.linear_check import holds
+from comity.aggregation.secagg import bystander, committed, recover, reveal, stand_by
+from comity.aggregation.stages import Bystander, Committed, Ready, Revealed, Started
+from comity.commons.attempts import Closed, Revealing
+from comity.commons.duties import SayAccept, SayConfirm, SayRecover, SayReveal
+from comity.errors import (
+    Forged,
+    HostFault,
+    HostFaultKind,
+    MemberFault,
+    MemberFaultKind,
+    Refused,
+    Rule,
+)
+from comity.node.models import compute_next, fetch_sum, model_files
+from comity.node.stages import (
+    dealings_of,
+    members_of,
+    plan_of,
+    scope_of,
+    sealing_secret,
+    seat_of,
+    stage_of,
+    survivors_of,
+)
+from comity.node.station import Station
+from comity.node.vectors import vector_check
+from comity.node.works import only_set, work_record
+from comity.statements.rounds import (
+    DroppedShares,
+    RoundAccept,
+    RoundConfirm,
+    RoundDispute,
+    RoundRecover,
+    RoundReveal,
+    SilentShares,
+)
+from comity.storage.ports import Attempt, WorkRecord
+from comity.values import BlobName, Seat
+
+LOG = logging.getLogger(__name__)
+
+
+def say_confirm(station: Station, duty: SayConfirm) -> None:
+    """8: the one Confirm of this attempt, with my check value if I survived.
+
+    Raises:
+        Forged: my vector on disk is damaged; it is never built again.
+        Refused(WORK_SUMMED_BEFORE): this work was summed over another set (R6).
+    """
+    closed = duty.closed
+    opened = closed.started.opened
+    scope, seat = scope_of(opened), seat_of(station, opened)
+    study = station.replica.state.studies[opened.study]
+    consent = study.consents.get(station.member)
+    members = members_of(opened, closed.survivors)
+    if consent is not None:
+        only = only_set(station, opened, consent.dataset, consent.version)
+        if only is not None and only != members:
+            raise Refused(
+                Rule.WORK_SUMMED_BEFORE, "this work was summed before over another set of members"
+            )
+    value = None
+    if seat in closed.survivors:
+        name = BlobName(closed.commits[seat].vector)
+        binding = closed.started.binding
+        path = station.blobs.path(name)
+        root, value = vector_check(path, opened.words, binding, seat, closed.id)
+        if BlobName(root) != name:
+            raise Forged("my masked vector on disk is damaged; it is never built again")
+    _shrink(station, closed, scope)
+    body = RoundConfirm(closed=closed.id, opened=opened.id, check_value=value)
+    station.say(body, scope=scope, works=_works(station, closed, scope, confirmed=True))
+
+
+def _works(
+    station: Station, closed: Closed, scope: Attempt, *, confirmed: bool, revealed: bool = False
+) -> tuple[WorkRecord, ...]:
+    opened = closed.started.opened
+    consent = station.replica.state.studies[opened.study].consents.get(station.member)
+    if consent is None:
+        return ()
+    return (
+        work_record(
+            opened,
+            scope,
+            consent.dataset,
+            consent.version,
+            committed=seat_of(station, opened) in closed.commits,
+            confirmed=confirmed,
+            revealed=revealed,
+            survivors=members_of(opened, closed.survivors),
+        ),
+    )
+
+
+def _shrink(station: Station, closed: Closed, scope: Attempt) -> None:
+    """8b: erase what masking needed; after this a second vector cannot be made."""
+    stage = stage_of(station, scope)
+    participants = frozenset(map(int, closed.started.participants))
+    if isinstance(stage, Started):
+        station.journal.keep(scope, committed(stage).to_bytes())
+    elif isinstance(stage, Ready) and stage.seat not in participants:
+        station.journal.keep(scope, stand_by(stage, participants).to_bytes())
+
+
+def say_reveal(station: Station, duty: SayReveal) -> None:
+    """9: only with t logged Confirms and a sum that I have checked myself."""
+    closed = duty.attempt.closed
+    opened = closed.started.opened
+    scope = scope_of(opened)
+    _check_sum(station, duty.attempt)
+    stage = _holding(station, closed, scope)
+    if stage is None:
+        return
+    revealed, said = reveal(stage, survivors_of(closed))
+    if said.beta is None and not said.dropped:
+        return
+    dropped = tuple(
+        DroppedShares(mu=share.mu, seat=Seat(share.seat), sigma=share.sigma, m=share.m)
+        for share in said.dropped
+    )
+    station.say(
+        RoundReveal(closed=closed.id, opened=opened.id, beta=said.beta, dropped=dropped),
+        scope=scope,
+        stage=revealed.to_bytes(),
+        works=_works(station, closed, scope, confirmed=False, revealed=True),
+    )
+
+
+def _holding(station: Station, closed: Closed, scope: Attempt) -> Committed | Bystander | None:
+    """The stage with which I may reveal; a member that did not join opens its shares now."""
+    _shrink(station, closed, scope)
+    stage = stage_of(station, scope)
+    if isinstance(stage, Committed | Bystander):
+        return stage
+    opened = closed.started.opened
+    seat = seat_of(station, opened)
+    if stage is None and seat not in closed.started.joins:
+        participants = frozenset(map(int, closed.started.participants))
+        joins = {s: j for s, j in closed.started.joins.items() if s in participants}
+        standing, _ = bystander(
+            plan_of(opened),
+            seat,
+            sealing_secret(station, opened),
+            dealings=dealings_of(station, joins),
+            participants=participants,
+        )
+        return standing
+    return None
+
+
+def _check_sum(station: Station, attempt: Revealing) -> None:
+    """Check the sum against the check values; find out who is false when it fails (5.8).
+
+    Raises:
+        MemberFault(FALSE_CHECK): named in a Dispute of mine; the next entries settle it.
+        HostFault(WRONG_SUM): every check value is true and the sum is not theirs.
+    """
+    closed = attempt.closed
+    _, total = fetch_sum(station, closed)
+    named = {seat for _, seats in attempt.disputes for seat in seats}
+    values: dict[Seat, bytes] = {}
+    for seat in sorted(closed.survivors):
+        said = attempt.confirms.get(seat)
+        values[seat] = said if said and seat not in named else _true_value(station, closed, seat)
+    if holds(values.values(), total):
+        return
+    false = tuple(
+        seat for seat in sorted(values) if _true_value(station, closed, seat) != values[seat]
+    )
+    opened = closed.started.opened
+    if false:
+        station.say(
+            RoundDispute(closed=closed.id, opened=opened.id, seats=false), scope=scope_of(opened)
+        )
+        raise MemberFault(
+            MemberFaultKind.FALSE_CHECK,
+            "a check value is not that of the committed vector",
+            tuple(map(int, false)),
+        )
+    raise HostFault(
+        HostFaultKind.WRONG_SUM,
+        f"round {opened.round_no}: the closed sum is not that of the committed vectors",
+        closed.id.encode(),
+    )
+
+
+def _true_value(station: Station, closed: Closed, seat: Seat) -> bytes:
+    """T of a member's vector, from the vector itself.
+
+    Raises:
+        Forged: what the host serves does not have the committed root.
+    """
+    opened = closed.started.opened
+    name = BlobName(closed.commits[seat].vector)
+    found: list[bytes] = []
+
+    def check(path: Path) -> None:
+        root, value = vector_check(path, opened.words, closed.started.binding, seat, closed.id)
+        if BlobName(root) != name:
+            raise Forged(f"the vector of seat {seat} does not have its committed root")
+        found.append(value)
+
+    if station.blobs.finished(name):
+        check(station.blobs.path(name))
+    else:
+        fetched = station.work / f"{name}.vector"
+        station.remote.get_blob(name, fetched, check)
+        fetched.unlink(missing_ok=True)
+    return found[0]
+
+
+def say_recover(station: Station, duty: SayRecover) -> None:
+    """13: my shares of survivors that stay silent."""
+    closed = duty.attempt.closed
+    scope = scope_of(closed.started.opened)
+    stage = stage_of(station, scope)
+    if not isinstance(stage, Revealed):
+        return
+    shares = recover(stage, frozenset(int(seat) for seat in duty.silent))
+    silent = tuple(SilentShares(beta=s.beta, seat=Seat(s.seat), mu=s.mu) for s in shares)
+    if silent:
+        body = RoundRecover(closed=closed.id, opened=closed.started.opened.id, silent=silent)
+        station.say(body, scope=scope)
+
+
+def say_accept(station: Station, duty: SayAccept) -> None:
+    """11: unmask at home, judge the total, compute the next model, say its digest."""
+    attempt = duty.attempt
+    closed = attempt.closed
+    opened = closed.started.opened
+    study = station.replica.state.studies[opened.study]
+    _check_sum(station, attempt)
+    made = compute_next(
+        station, study, closed, attempt.reveals, attempt.recovers, model_files(station, study)
+    )
+    station.say(
+        RoundAccept(
+            closed=closed.id,
+            model=made.model,
+            opened=opened.id,
+            total=made.total,
+            moments=made.moments,
+        ),
+        scope=scope_of(opened),
+    )

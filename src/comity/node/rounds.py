@@ -1,0 +1,341 @@
+"""What this node says in a round, up to its Commit; and what it forgets as the log moves on.
+
+The log says what is owed (`commons/duties.py`); `aggregation/` says what may be made of it; here
+the two meet this member's journal, files and study process. Every secret is in the journal before
+what is made from it leaves. Numbers in comments are the rows of aggregation-review.md 5;
+`revealing.py` goes on from the Close.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import final
+
+from comity.aggregation.dealing import rows_of
+from comity.aggregation.secagg import (
+    RAND_BYTES,
+    committed,
+    join,
+    ready,
+    resolve,
+    start,
+    take_resolve,
+)
+from comity.aggregation.sharing import SEALING_RAND_BYTES, sealing_keys
+from comity.aggregation.stages import Joined, Ready, Started
+from comity.commons.attempts import Ended, Opened, closed_of, opened_of
+from comity.commons.attempts import Started as StartedFact
+from comity.commons.dealing import digest_of_joins
+from comity.commons.duties import (
+    SayAbandon,
+    SayClose,
+    SayCommit,
+    SayJoin,
+    SayOpen,
+    SayReady,
+    SayResolve,
+    SayStart,
+)
+from comity.commons.exposure import exposed_by
+from comity.commons.gate import LocalFacts, check_open_time, check_run
+from comity.commons.phases import complainers
+from comity.commons.revealing import expected_close
+from comity.commons.state import Done, Outcome, State, Study
+from comity.errors import Refused, Rule
+from comity.node.practice import Practice, local_dataset
+from comity.node.stages import (
+    dealings_of,
+    members_of,
+    plan_of,
+    scope_of,
+    sealing_secret,
+    seat_of,
+    stage_of,
+)
+from comity.node.station import Station, random_bytes
+from comity.node.works import check_work, ended_works, work_record
+from comity.statements.entries import Entry
+from comity.statements.rounds import (
+    JoinedData,
+    ResolvedShare,
+    RoundAbandon,
+    RoundCommit,
+    RoundJoin,
+    RoundOpen,
+    RoundReady,
+    RoundResolve,
+)
+from comity.storage.ports import Attempt
+from comity.values import BlobName, DatasetId, Digest, Seat, StatementId, sha256, tree_path
+
+LOG = logging.getLogger(__name__)
+
+
+@final
+class Rounds:
+    """This member's part in the rounds of all its studies, as far as the Commit.
+
+    Args:
+        station: the member's open folder.
+        on_trained: called from another thread when a study's process has answered.
+    """
+
+    def __init__(self, station: Station, on_trained: Callable[[], None]) -> None:
+        self._station = station
+        self._practice = Practice(station, on_trained)
+
+    def close(self) -> None:
+        """End the study processes."""
+        self._practice.close()
+
+    # -- what the log brings ------------------------------------------------------------------
+
+    def applied(self, entry: Entry, outcome: Outcome) -> None:
+        """An entry has been applied: forget what it makes superfluous."""
+        station, statement = self._station, entry.statement
+        state = station.replica.state
+        body, mine = statement.body, statement.author == station.member
+        if mine and isinstance(body, RoundCommit) and isinstance(outcome, Done):
+            self._after_commit(body.opened)
+        for study in state.studies.values():
+            for ended in study.ended[-1:]:
+                if ended.index == entry.index:
+                    self._after_end(ended)
+        self._practice.follow(state)
+
+    def lost_memory(self, entry: Entry) -> None:
+        """The log holds a statement of mine that my journal does not: amnesia (R8)."""
+        station, statement = self._station, entry.statement
+        for study in station.replica.state.studies.values():
+            if study.current is not None:
+                scope = scope_of(opened_of(study.current))
+                station.journal.mark_amnesia([scope])
+                station.journal.erase(scope)
+        tag = statement.body.tag
+        scope_said = _scope_said(station.replica.state, entry) if tag.startswith("round.") else None
+        station.journal.recall(
+            statement.id, seq=statement.seq, tag=tag, scope=scope_said, index=entry.index
+        )
+        LOG.error("amnesia: this folder lost a statement that the log holds tag=%s", tag)
+
+    def _after_commit(self, opened_id: StatementId) -> None:
+        """7: erase sigma and the seeds: my vector is safe with the host."""
+        for study in self._station.replica.state.studies.values():
+            if study.current is not None and opened_of(study.current).id == opened_id:
+                scope = scope_of(opened_of(study.current))
+                stage = stage_of(self._station, scope)
+                if isinstance(stage, Started):
+                    self._station.journal.keep(scope, committed(stage).to_bytes())
+
+    def _after_end(self, ended: Ended) -> None:
+        """14: remember how it ended for R6, erase every secret of the attempt, drop the vectors."""
+        station, opened = self._station, ended.opened
+        seat = opened.seat(station.member)
+        if seat is None:
+            return
+        scope = scope_of(opened)
+        station.journal.record_work(*ended_works(station, ended, scope))
+        station.journal.erase(scope)
+        station.journal.erase_sealing(sha256(opened.sealing_keys[seat - 1]))
+        if ended.closed is not None:
+            mine = ended.closed.commits.get(seat)
+            if mine is not None:
+                station.blobs.drop(BlobName(mine.vector))
+            station.blobs.drop(BlobName(ended.closed.sum))
+
+    # -- the hosting member -------------------------------------------------------------------
+
+    def say_derived(self, duty: SayOpen | SayStart) -> None:
+        """Open and Start repeat what the state derives."""
+        body = duty.body
+        if isinstance(body, RoundOpen):
+            scope = Attempt(body.study, body.round_no, body.attempt)
+        else:
+            scope = scope_of(_live(self._station.replica.state, body.opened))
+        self._station.say(body, scope=scope)
+
+    def say_close(self, duty: SayClose) -> None:
+        """Close, over the derived survivors, with the root of the sum my host has added up."""
+        opened = duty.attempt.started.opened
+        root = self._station.remote.sum_root(opened.id).root
+        self._station.say(expected_close(duty.attempt, root), scope=scope_of(opened))
+
+    # -- joining ------------------------------------------------------------------------------
+
+    def say_join(self, duty: SayJoin) -> None:
+        """1: the gate, the works, then secrets, dealing and Join in one transaction."""
+        station, opened = self._station, duty.opened
+        state = station.replica.state
+        check_open_time(opened.time_s, station.clock())
+        study = state.studies[opened.study]
+        facts = self._facts(study)
+        check_run(state, station.member, study.id, station.site, facts)
+        consent = study.consents[station.member]
+        check_work(station, opened, consent.dataset, consent.version)
+        self._practice.prepare(study)
+        stage, dealing = join(
+            plan_of(opened),
+            seat_of(station, opened),
+            rand=random_bytes(RAND_BYTES),
+            member_secret=station.member_secret(),
+        )
+        name = BlobName(sha256(dealing.blob))
+        station.blobs.write(name, 0, dealing.blob)
+        station.blobs.finish(name)
+        body = RoundJoin(
+            blob=Digest(name),
+            datasets=(JoinedData(dataset=consent.dataset, version=consent.version),),
+            ephemeral_key=dealing.epk,
+            opened=opened.id,
+            rows_root=dealing.rows_root,
+            self_commit=dealing.self_commit,
+            weight=self._practice.declared_weight(study),
+        )
+        station.say(body, scope=scope_of(opened), stage=stage.to_bytes())
+
+    def _facts(self, study: Study) -> LocalFacts:
+        """What only this site knows; no study code runs for it."""
+        station = self._station
+        consent = study.consents.get(station.member)
+        versions: dict[DatasetId, Digest] = {}
+        if consent is not None:
+            versions[consent.dataset] = local_dataset(station, consent.dataset).version_now()
+        code = sha256(station.blob(study.register.plan.code).read_bytes())
+        return LocalFacts(code=code, versions=versions, sandboxed=self._practice.sandboxed())
+
+    def say_ready(self, duty: SayReady) -> None:
+        """2: open and check what was dealt; bring the next sealing key; erase this one."""
+        station, attempt = self._station, duty.attempt
+        opened = attempt.opened
+        scope = scope_of(opened)
+        stage = stage_of(station, scope)
+        if not isinstance(stage, Joined):
+            raise _lost()
+        secret = sealing_secret(station, opened)
+        opened_stage, complaints = ready(stage, secret, dealings_of(station, attempt.joins))
+        next_secret, public = sealing_keys(random_bytes(SEALING_RAND_BYTES))
+        station.journal.keep_sealing(sha256(public), next_secret.rand)
+        body = RoundReady(
+            complaints=tuple(Seat(dealer) for dealer in complaints),
+            joins=Digest(digest_of_joins(attempt)),
+            opened=opened.id,
+            sealing_key=public,
+        )
+        station.say(body, scope=scope, stage=opened_stage.to_bytes())
+        station.journal.erase_sealing(sha256(opened.sealing_keys[stage.seat - 1]))
+
+    def say_resolve(self, duty: SayResolve) -> None:
+        """3: answer a complaint in clear, unless more than c complained."""
+        station, attempt = self._station, duty.attempt
+        opened = attempt.opened
+        stage = stage_of(station, scope_of(opened))
+        if not isinstance(stage, Joined | Ready):
+            raise _lost()
+        against = complainers(attempt.readies)[Seat(stage.seat)]
+        plaintext, path = resolve(stage, duty.holder, frozenset(map(int, against)))
+        share = ResolvedShare(holder=duty.holder, path=path, plaintext=plaintext)
+        body = RoundResolve(opened=opened.id, share=share)
+        station.say(body, scope=scope_of(opened), part=duty.holder)
+
+    # -- masking ------------------------------------------------------------------------------
+
+    def say_commit(self, duty: SayCommit) -> None:
+        """5, 6: check P, train, mask, and commit once the vector is durable (R4)."""
+        station, started = self._station, duty.started
+        opened = started.opened
+        scope = scope_of(opened)
+        if self._refuses_set(started):
+            return
+        stage = self._masking(started, scope)
+        trained = self._practice.update(started)
+        if trained is None:
+            return  # the study's process is at work; it wakes the loop
+        path, root = self._practice.mask(started, stage, trained)
+        # The root was computed from the very bytes that were written and synced.
+        station.blobs.adopt(path, BlobName(root), lambda _: None)
+        consent = station.replica.state.studies[opened.study].consents[station.member]
+        record = work_record(opened, scope, consent.dataset, consent.version, committed=True)
+        body = RoundCommit(binding=started.binding, opened=opened.id, vector=root)
+        station.say(body, scope=scope, works=[record])
+
+    def _refuses_set(self, started: StartedFact) -> bool:
+        """5.10 at Start: abandon before a training run is spent on a set that would be refused."""
+        opened, state = started.opened, self._station.replica.state
+        members = members_of(opened, started.participants)
+        exposed = exposed_by(state.studies[opened.study], state, members)
+        if exposed:
+            names = ", ".join(sorted(exposed))
+            self._abandon(opened, None, f"this set would nearly show the update of {names}")
+        return bool(exposed)
+
+    def _masking(self, started: StartedFact, scope: Attempt) -> Started:
+        """Fix the binding: from here on polynomials and sigma are gone."""
+        stage = stage_of(self._station, scope)
+        if isinstance(stage, Started):
+            return stage
+        if not isinstance(stage, Ready):
+            raise _lost()
+        stage = self._with_resolved(stage, started)
+        masking = start(stage, frozenset(map(int, started.participants)), started.binding)
+        self._station.journal.keep(scope, masking.to_bytes())
+        return masking
+
+    def _with_resolved(self, stage: Ready, started: StartedFact) -> Ready:
+        """4: use what dealers published in answer to my complaints."""
+        for dealer in stage.complaints:
+            plaintext = started.plain.get((Seat(dealer), Seat(stage.seat)))
+            if plaintext is not None:
+                fact = started.joins[Seat(dealer)]
+                dealing = dealings_of(self._station, {Seat(dealer): fact})[dealer]
+                rows = rows_of(dealing.blob, stage.terms.n)
+                if rows is not None:
+                    stage = take_resolve(stage, dealer, plaintext, tree_path(rows, stage.seat - 1))
+        return stage
+
+    # -- leaving ------------------------------------------------------------------------------
+
+    def say_abandon(self, duty: SayAbandon) -> None:
+        """12: my last word in the attempt."""
+        closed = closed_of(duty.attempt)
+        self._abandon(opened_of(duty.attempt), closed.id if closed else None, duty.reason)
+
+    def _abandon(self, opened: Opened, closed: StatementId | None, reason: str) -> None:
+        """Say Abandon, truthful about what I did; then erase the secrets of the attempt (R3)."""
+        station, scope = self._station, scope_of(opened)
+        promised = station.journal.promised(scope)
+        spoke = "round.confirm" in promised or "round.reveal" in promised
+        body = RoundAbandon(
+            attempt=opened.attempt,
+            released="round.reveal" in promised,
+            round_no=opened.round_no,
+            study=opened.study,
+            closed=closed if spoke else None,
+        )
+        station.say(body, scope=scope, released=body.released)
+        LOG.warning("abandoned round=%d attempt=%d why=%s", opened.round_no, opened.attempt, reason)
+        station.journal.erase(scope)
+
+
+def _live(state: State, opened_id: StatementId) -> Opened:
+    for study in state.studies.values():
+        if study.current is not None and opened_of(study.current).id == opened_id:
+            return opened_of(study.current)
+    raise Refused(Rule.ROUND_NOT_OPEN, "this attempt is not under way any more")
+
+
+def _scope_said(state: State, entry: Entry) -> Attempt | None:
+    """The attempt a round statement of mine was about, as far as it is still known."""
+    body = entry.statement.body
+    if isinstance(body, RoundOpen | RoundAbandon):
+        return Attempt(body.study, body.round_no, body.attempt)
+    opened_id = getattr(body, "opened", None)
+    for study in state.studies.values():
+        for attempt in (*study.ended, *([study.current] if study.current else [])):
+            if opened_of(attempt).id == opened_id:
+                return scope_of(opened_of(attempt))
+    return None
+
+
+def _lost() -> Refused:
+    return Refused(Rule.AMNESIA, "this node's secrets of the attempt are gone; it sits it out")

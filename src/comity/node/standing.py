@@ -1,0 +1,93 @@
+"""The duties outside rounds: found, consent by site policy, enrol, sign releases."""
+
+from __future__ import annotations
+
+import logging
+
+from comity.aggregation.sharing import SEALING_RAND_BYTES, sealing_keys
+from comity.commons.duties import AskConsent, SayEnrol, SignRelease
+from comity.commons.studies import next_serial
+from comity.errors import Forged, Refused, Rule
+from comity.node.station import Station, random_bytes
+from comity.statements.governing import CommonsFound, KeySet, PublicKeys, ReleaseSign
+from comity.statements.keysets import make_possession
+from comity.statements.studies import ConsentGive, StudyEnrol
+from comity.values import sha256
+
+LOG = logging.getLogger(__name__)
+
+
+def key_set(station: Station) -> KeySet:
+    """This member's key set, as the charter pins it."""
+    keys = station.keys
+    return KeySet(
+        keys=PublicKeys(
+            head=keys.public_head,
+            host=keys.public_host,
+            model=keys.public_model,
+            statement=keys.public_statement,
+        ),
+        member=station.member,
+        serial=0,
+    )
+
+
+def found(station: Station) -> None:
+    """Enter the commons: my key set, and proof that I hold its keys."""
+    mine, keys = key_set(station), station.keys
+    possession = make_possession(
+        mine, statement=keys.statement, head=keys.head, host=keys.host, model=keys.model
+    )
+    station.say(CommonsFound(key_set=mine, possession=possession))
+
+
+def consent(station: Station, duty: AskConsent) -> None:
+    """Consent by site policy, if it says so; otherwise a person is asked (`comity consent`).
+
+    Raises:
+        Refused(SITE_FORBIDS): the policy asks a person, or has no data set for it.
+    """
+    site = station.site
+    study = duty.study
+    if site.studies != "auto":
+        raise Refused(
+            Rule.SITE_FORBIDS,
+            f"study {study.register.name} waits for a person: `comity consent give {study.id}`",
+        )
+    owned = [d for d in station.replica.state.datasets.values() if d.owner == station.member]
+    if len(owned) != 1:
+        raise Refused(
+            Rule.SITE_FORBIDS,
+            f"this site has {len(owned)} data sets, so a person must choose: `comity consent give`",
+        )
+    if site.code and study.register.plan.code not in site.code:
+        raise Refused(Rule.SITE_FORBIDS, "the study's code is not on this site's list")
+    dataset = owned[0]
+    station.say(
+        ConsentGive(
+            dataset=dataset.id, exposed=site.exposed, study=study.id, version=dataset.version
+        )
+    )
+
+
+def enrol(station: Station, duty: SayEnrol) -> None:
+    """Take part from the next attempt on, with a fresh sealing key."""
+    secret, public = sealing_keys(random_bytes(SEALING_RAND_BYTES))
+    station.journal.keep_sealing(sha256(public), secret.rand)
+    serial = next_serial(duty.study, station.member)
+    station.say(StudyEnrol(sealing_key=public, serial=serial, study=duty.study.id))
+
+
+def sign_release(station: Station, duty: SignRelease) -> None:
+    """Sign a decided release, after reading its manifest and finding the accepted model in it.
+
+    Raises:
+        Forged: the manifest does not name the model that the members accepted.
+    """
+    motion = duty.proposal.motion
+    manifest = station.blob(motion.manifest).read_text(encoding="utf-8")
+    if f"{motion.model}  model/model.safetensors\n" not in manifest:
+        raise Forged("the manifest of the release does not name the accepted model")
+    station.say(
+        ReleaseSign(manifest=motion.manifest, model=motion.model, proposal=duty.proposal.id)
+    )

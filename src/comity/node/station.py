@@ -1,0 +1,259 @@
+"""Everything one member's node works with, opened from its folder: the parts, and how it speaks.
+
+    charter.json  keys.pem  node.toml  site.toml  node.sqlite  round-keys/  log.sqlite  blobs/
+    studies/  work/  results/  node.sock
+
+`say` is the only way a statement leaves: checked by the fold's own rules, signed, journalled with
+what it promises, and only then delivered, with the blobs it needs first. After a crash the same
+bytes are delivered again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from comity.aggregation import linear_check, sharing
+from comity.commons.charter import parse_charter
+from comity.commons.fold import check
+from comity.commons.gate import SitePolicy, parse_site
+from comity.errors import ComityError, Misconfigured, Refused
+from comity.learning.steps import flush_to_zero_fault
+from comity.node.keyfile import MemberKeys
+from comity.node.remote import Remote
+from comity.node.replica import Replica
+from comity.node.settings import NodeSettings, read_node_settings
+from comity.statements.entries import Body
+from comity.statements.governing import ProposalOpen
+from comity.statements.rounds import RoundCommit, RoundJoin
+from comity.statements.studies import StudyRegister
+from comity.statements.wire import Draft, read, sign
+from comity.storage.blobs import FileBlobStore
+from comity.storage.journal import SqliteJournal
+from comity.storage.ports import Attempt, WorkRecord
+from comity.values import NOTHING, BlobName, MemberId, StatementId
+
+LOG = logging.getLogger(__name__)
+
+Clock = Callable[[], int]
+"""POSIX seconds now."""
+
+
+def system_clock() -> int:
+    """The machine's own clock, in POSIX seconds."""
+    return int(time.time())
+
+
+@final
+@dataclass(slots=True)
+class Station:
+    """A member's open node folder. One process owns it (`node.sqlite` is locked)."""
+
+    folder: Path
+    member: MemberId
+    keys: MemberKeys
+    settings: NodeSettings
+    site: SitePolicy
+    replica: Replica
+    journal: SqliteJournal
+    blobs: FileBlobStore
+    remote: Remote
+    clock: Clock
+    faults: dict[str, str] = field(default_factory=dict)
+    """What stands in the way at this site, in plain words, by study or other subject."""
+
+    _delivered: set[StatementId] = field(default_factory=set)
+
+    def __repr__(self) -> str:
+        return f"Station({self.member})"
+
+    def close(self) -> None:
+        """Give every file back."""
+        self.remote.close()
+        self.replica.close()
+        self.journal.close()
+
+    @property
+    def work(self) -> Path:
+        """Folder of files that may be lost: they are made again."""
+        path = self.folder / "work"
+        path.mkdir(exist_ok=True, mode=0o700)
+        return path
+
+    def member_secret(self) -> bytes:
+        """32 bytes only this member has; hedges the scalars of every attempt (5.4)."""
+        raw = self.keys.statement.private_bytes_raw()
+        return HKDF(SHA256(), 32, salt=None, info=b"comity/member-secret/v1").derive(raw)
+
+    def blob(self, name: str) -> Path:
+        """A blob named by its SHA-256, fetched from the host when it is not here."""
+        wanted = BlobName(name)
+        if not self.blobs.finished(wanted):
+            fetched = self.work / wanted
+            self.remote.get_blob(wanted, fetched)
+            self.blobs.adopt(fetched, wanted)
+        return self.blobs.path(wanted)
+
+    # -- speaking -----------------------------------------------------------------------------
+
+    def say(
+        self,
+        body: Body,
+        *,
+        scope: Attempt | None = None,
+        stage: bytes | None = None,
+        released: bool | None = None,
+        works: Sequence[WorkRecord] = (),
+        part: int | None = None,
+    ) -> StatementId:
+        """Check, sign and journal a statement; `deliver` sends it.
+
+        Args:
+            body: what to say. scope, stage, released, works: as in `Journal.say`.
+            part: of what is said in parts, once each (the holder a Resolve answers).
+        Returns:
+            The statement's id.
+        Raises:
+            Refused: the rules or an earlier promise of this node forbid it; nothing is said.
+        """
+        now_s = self.clock()
+        rule = check(self.replica.state, self.member, body, now_s)
+        if rule is not None:
+            raise Refused(rule, f"{body.tag} would have no effect now, so it is not said")
+        last = self.journal.last_said()
+        final = self.replica.view.final
+        draft = Draft(
+            author=self.member,
+            commons=self.replica.commons,
+            seq=last[0] + 1 if last else 0,
+            prev=last[1] if last else StatementId(NOTHING),
+            head_size=final.size,
+            head_root=final.root,
+            time_s=now_s,
+            body=body,
+        )
+        envelope = sign(draft, self.keys.statement)
+        statement_id = read(envelope).statement.id
+        self.journal.say(
+            envelope,
+            statement_id=statement_id,
+            seq=draft.seq,
+            tag=body.tag if part is None else f"{body.tag}#{part}",
+            scope=scope,
+            stage=stage,
+            released=released,
+            works=works,
+        )
+        LOG.debug("said tag=%s seq=%d", body.tag, draft.seq)
+        return statement_id
+
+    def deliver(self) -> None:
+        """Send what the journal holds and the log does not, in order, blobs first.
+
+        Raises:
+            Unavailable: the host cannot be reached; everything waits in the journal.
+        """
+        waiting = []
+        for envelope in self.journal.waiting():
+            statement = read(envelope).statement
+            if statement.id in self._delivered:
+                continue
+            self._send_blobs(statement.body)
+            waiting.append((statement.id, statement.body.tag, envelope))
+        if not waiting:
+            return
+        for (statement_id, tag, _), posted in zip(
+            waiting, self.remote.post_statements([e for _, _, e in waiting]), strict=True
+        ):
+            if posted.index is None:
+                LOG.warning("not taken tag=%s why=%s", tag, posted.error)
+                break
+            self._delivered.add(statement_id)
+            if posted.rule is not None:
+                LOG.warning("void tag=%s index=%d rule=%s", tag, posted.index, posted.rule.value)
+
+    def forget_deliveries(self) -> None:
+        """Deliver everything again: the host may have lost what it had not signed for."""
+        self._delivered.clear()
+
+    def _send_blobs(self, body: Body) -> None:
+        for name, vector_of in _needed(body):
+            if self.blobs.finished(name):
+                self.remote.put_blob(name, self.blobs.path(name), vector_of=vector_of)
+
+
+def _needed(body: Body) -> Iterable[tuple[BlobName, StatementId | None]]:
+    """The blobs the host must hold before it logs the statement; with the attempt of a vector."""
+    match body:
+        case RoundJoin():
+            return [(BlobName(body.blob), None)]
+        case RoundCommit():
+            return [(BlobName(body.vector), body.opened)]
+        case StudyRegister():
+            plan = body.plan
+            names = [plan.code, plan.layout, plan.model, *([plan.moments] if plan.moments else [])]
+            return [(BlobName(name), None) for name in names]
+        case ProposalOpen():
+            return [(BlobName(body.release.manifest), None)]
+        case _:
+            return []
+
+
+def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock) -> Station:
+    """Open a member's node folder.
+
+    Raises:
+        Misconfigured: a file is missing or wrong, or this machine cannot compute as agreed.
+        Unavailable: another process runs this node.
+    """
+    fault = flush_to_zero_fault()
+    if fault is not None:
+        raise Misconfigured(fault)
+    sharing.self_check()
+    linear_check.self_check()
+    settings = read_node_settings(folder / "node.toml")
+    charter_path = folder / "charter.json"
+    try:
+        charter = parse_charter(charter_path.read_bytes())
+    except FileNotFoundError as error:
+        raise Misconfigured(
+            f"no {charter_path}: copy the signed charter there with `comity commons join`"
+        ) from error
+    site_path = folder / "site.toml"
+    site = parse_site(site_path.read_text(encoding="utf-8") if site_path.exists() else "")
+    member = MemberId(settings.member)
+    if member not in {founder.id for founder in charter.founders}:
+        raise Misconfigured(f"node.toml: member {member} is not a founder in the charter")
+    journal = SqliteJournal(folder)
+    try:
+        replica = Replica(folder / "log.sqlite", charter)
+    except BaseException:
+        journal.close()
+        raise
+    remote = Remote(
+        settings.host_url,
+        member,
+        statement_key=keys.statement,
+        commons=replica.commons,
+        clock=clock,
+    )
+    blobs = FileBlobStore(folder / "blobs")
+    return Station(folder, member, keys, settings, site, replica, journal, blobs, remote, clock)
+
+
+def describe(error: ComityError) -> str:
+    """One line for the operator."""
+    return f"{type(error).__name__}: {error}"
+
+
+def random_bytes(count: int) -> bytes:
+    """Fresh randomness from the system."""
+    return os.urandom(count)
