@@ -27,6 +27,7 @@ from comity.statements.keysets import ephemeral_key_valid
 from comity.statements.rounds import RoundJoin, RoundReady, RoundResolve, RoundStart
 from comity.values import (
     SHARE_FIELD,
+    Digest,
     MemberId,
     Seat,
     joins_digest,
@@ -104,7 +105,7 @@ def ready(state: State, attempt: Live, seat: Seat, body: RoundReady) -> Live | R
     return replace(attempt, readies={**attempt.readies, seat: complaints})
 
 
-def digest_of_joins(attempt: Readying | Resolving | Starting) -> str:
+def digest_of_joins(attempt: Readying | Resolving | Starting) -> Digest:
     """What a Ready repeats: the digest over all valid Joins."""
     return joins_digest(tuple((seat, attempt.joins[seat].id) for seat in sorted(attempt.joins)))
 

@@ -10,6 +10,7 @@ aggregation-review.md 5.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import assert_never
 
 from comity.commons.attempts import (
@@ -82,7 +83,8 @@ def duties(state: State, me: MemberId, final_size: int, now_s: int) -> tuple[Dut
         return ()
     owed: list[Duty] = []
     for study in state.studies.values():
-        owed += _in_study(state, study, me, final_size, now_s)
+        if not _moves_by_speaking(state, study, me, now_s):
+            owed += _in_study(state, study, me, final_size, now_s)
     owed += _in_votes(state, me)
     if _owes_seen(state, me, now_s):
         owed.append(SaySeen())
@@ -180,6 +182,22 @@ def _after_end(ended: Ended, me: MemberId) -> Iterator[Duty]:
         return
     if ended.end in (End.SEALED, End.BURNED) and seat in ended.started.joins:
         yield SayAbandon(ended, None, "the attempt has ended without a result")
+
+
+def _moves_by_speaking(state: State, study: Study, me: MemberId, now_s: int) -> bool:
+    """Whether the clock of `me` alone closes the phase: then it first says `seen`, no more.
+
+    Otherwise it would speak about a phase that its own entry closes or opens, while others may
+    still come before that entry.
+    """
+    attempt, author = study.current, state.authors[me]
+    if attempt is None or opened_of(attempt).seat(me) is None:
+        return False
+    deadline_s = next_deadline_s(attempt, round_time_s(state, opened_of(attempt)))
+    if deadline_s is None or not author.time_s < deadline_s <= now_s:
+        return False
+    later = replace(state, authors={**state.authors, me: replace(author, time_s=now_s)})
+    return round_time_s(later, opened_of(attempt)) >= deadline_s
 
 
 def _of_host(attempt: Live) -> Iterator[Duty]:
