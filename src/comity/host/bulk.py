@@ -1,0 +1,155 @@
+"""The host's bulk bytes, and which of them a statement needs before it may enter the log.
+
+Three places: `blobs/` (named by SHA-256), `rounds/` (masked vectors, by attempt and seat) and
+`sums/` (named by their roots). They are apart so that nothing uploaded as a blob can stand for a
+vector or a sum. Source: architecture.md 1.4, "the entry is the receipt".
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Final, final
+
+from comity.commons.attempts import Closing, Joining, Live, Masking, opened_of
+from comity.commons.state import State
+from comity.errors import Malformed, Refused, Rule, Unavailable
+from comity.host.sums import FinishedSum, Sums
+from comity.host.uploads import Upload, Uploads, blob_upload, vector_upload
+from comity.statements.entries import Statement
+from comity.statements.governing import ProposalOpen
+from comity.statements.rounds import RoundClose, RoundCommit, RoundJoin
+from comity.statements.studies import StudyRegister
+from comity.storage.blobs import FileBlobStore
+from comity.values import (
+    BLOB_BYTES_MAX,
+    ROW_BYTES,
+    SEALED_BYTES,
+    BlobName,
+    MemberId,
+    StatementId,
+)
+
+UPLOAD_BYTES_MAX: Final = BLOB_BYTES_MAX
+
+
+@final
+class Bulk:
+    """Everything big that the host keeps; used from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.uploads = Uploads()
+        self._blobs = FileBlobStore(folder / "blobs")
+        self._finished = FileBlobStore(folder / "sums")
+        self._sums = Sums(folder / "rounds", self._finished)
+
+    def close(self) -> None:
+        """End the adding."""
+        self._sums.close()
+
+    def follow(self, state: State) -> None:
+        """Do what the newest state asks for: add, close, drop."""
+        self._sums.follow(state)
+
+    def finished_sum(self, state: State, opened: StatementId) -> Future[FinishedSum]:
+        """As `Sums.finished_sum`."""
+        return self._sums.finished_sum(state, opened)
+
+    def blob(self, name: BlobName, size: int) -> Upload:
+        """A blob to be sent or asked about. Raises Malformed: beyond the limit."""
+        if not 0 < size <= UPLOAD_BYTES_MAX:
+            raise Malformed(f"a blob has 1 to {UPLOAD_BYTES_MAX} bytes, not {size}")
+        return blob_upload(name, size, self._blobs)
+
+    def vector(self, state: State, member: MemberId, opened: StatementId, root: BlobName) -> Upload:
+        """The masked vector of a member in an attempt that is being committed to.
+
+        Raises:
+            Refused: PHASE_NOT_OPEN, or WRONG_PARTY when the member takes no part.
+        """
+        attempt = _live(state, opened)
+        if not isinstance(attempt, Masking):
+            raise Refused(Rule.PHASE_NOT_OPEN, "vectors are taken between start and commit_by")
+        seat = attempt.started.opened.seat(member)
+        if seat is None or seat not in attempt.started.participants:
+            raise Refused(Rule.WRONG_PARTY, f"{member} is no participant of this attempt")
+        return vector_upload(
+            root,
+            self._sums.vectors(attempt.started.opened, seat),
+            binding=attempt.started.binding,
+            seat=seat,
+            words=attempt.started.opened.words,
+        )
+
+    def find(self, state: State, name: BlobName) -> Path | None:
+        """The file of a finished blob, sum or logged vector; None when it is not here."""
+        # What has a root for its name goes first: a blob may pretend to such a name.
+        vector = self._sums.find_vector(state, name)
+        if vector is not None:
+            return vector
+        for store in (self._finished, self._blobs):
+            if store.finished(name):
+                return store.path(name)
+        return None
+
+    def stored(self, state: State, name: BlobName) -> tuple[int, bool]:
+        """Bytes of a blob, sum or logged vector here, and whether it is complete and checked."""
+        path = self.find(state, name)
+        return (self._blobs.stored(name), False) if path is None else (path.stat().st_size, True)
+
+    def require(self, state: State, said: Statement) -> None:
+        """Raise Unavailable unless the bulk bytes this statement needs are here, whole.
+
+        A statement about an attempt that is not in the phase for it will be void, and needs none.
+        """
+        match said.body:
+            case RoundJoin() as join:
+                attempt = _live(state, join.opened)
+                if isinstance(attempt, Joining):
+                    n = attempt.opened.count
+                    whole = SEALED_BYTES * (n - 1) + ROW_BYTES * n
+                    self._require_blob("sealed shares", BlobName(join.blob), whole)
+            case RoundCommit() as commit:
+                attempt = _live(state, commit.opened)
+                if isinstance(attempt, Masking):
+                    opened = attempt.started.opened
+                    seat = opened.seat(said.author)
+                    if seat is not None and not self._sums.holds_vector(
+                        opened, seat, commit.vector
+                    ):
+                        raise _missing("masked vector", commit.vector)
+            case RoundClose() as close:
+                attempt = _live(state, close.opened)
+                if isinstance(attempt, Closing) and not self._sums.holds_sum(
+                    attempt.started.opened, close.sum
+                ):
+                    raise _missing("sum", close.sum)
+            case StudyRegister(plan=plan):
+                self._require_blob("study file", BlobName(plan.code))
+                self._require_blob("layout", BlobName(plan.layout))
+                self._require_blob("first model", BlobName(plan.model))
+                if plan.moments is not None:
+                    self._require_blob("first moments", BlobName(plan.moments))
+            case ProposalOpen(release=release):
+                self._require_blob("manifest", BlobName(release.manifest))
+            case _:
+                pass
+
+    def _require_blob(self, what: str, name: BlobName, whole: int | None = None) -> None:
+        if not self._blobs.finished(name):
+            raise _missing(what, name)
+        stored = self._blobs.stored(name)
+        if whole is not None and stored != whole:
+            raise Malformed(f"the {what} of this attempt have {whole} bytes, these {stored}")
+
+
+def _missing(what: str, name: str) -> Unavailable:
+    return Unavailable(f"the {what} {name} must be here first: send the bytes, then say it again")
+
+
+def _live(state: State, opened: StatementId) -> Live | None:
+    """The attempt under way with this round.open, if it is under way."""
+    for study in state.studies.values():
+        if study.current is not None and opened_of(study.current).id == opened:
+            return study.current
+    return None

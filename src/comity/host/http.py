@@ -1,0 +1,396 @@
+"""The host's routes: requests to calls, results to bytes, errors to codes. Nothing else.
+
+Every body, header and query has a limit and a time limit; bulk bytes are streamed and never held
+whole; compressed bodies are refused. Without a token a stranger learns only that the host is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Final, final
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from comity.errors import ComityError, Forged, Malformed, Refused, Unavailable
+from comity.host.bodies import (
+    FileRange,
+    NotHere,
+    Times,
+    TokenMissing,
+    TooLarge,
+    WrongCoding,
+    check_coding,
+    numbers,
+    pieces_of,
+    read_body,
+)
+from comity.host.readers import TOKEN_LIFE_S, Readers
+from comity.host.service import Host, Logged, ShownHead, Verdict
+from comity.host.uploads import Upload, require_next, stored_of
+from comity.statements.readers import REQUEST_BYTES_MAX
+from comity.storage.blobs import WrongOffset
+from comity.values import (
+    BLOB_BYTES_MAX,
+    INTEGER_MAX,
+    LOG_SIZE_MAX,
+    NOTE_BYTES_MAX,
+    STATEMENTS_PER_REQUEST_MAX,
+    BlobName,
+    MemberId,
+    StatementId,
+    is_digest,
+    u16,
+)
+
+POST_BYTES_MAX: Final = 256 * 1024
+PIECE_BYTES_MAX: Final = 8 * 2**20
+WAIT_S_MAX: Final = 25
+_BULK_THREADS: Final = 4
+_PIECE: Final = 512 * 1024
+_LOG = logging.getLogger(__name__)
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@final
+class _CosignatureBody(Struct, frozen=True, forbid_unknown_fields=True):
+    size: Annotated[int, Meta(ge=0, le=LOG_SIZE_MAX)]
+    line: Annotated[str, Meta(max_length=1_024)]
+    note: Annotated[str, Meta(max_length=NOTE_BYTES_MAX)] | None = None
+
+
+@final
+class Pulse:
+    """Wakes every long-poll at once. Only for the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+        self.stopping = False
+
+    def beat(self) -> None:
+        """Wake all that wait now."""
+        woken, self._next = self._next, asyncio.Event()
+        woken.set()
+
+    def stop(self) -> None:
+        """Wake all, and let nobody wait any more."""
+        self.stopping = True
+        self.beat()
+
+    async def wait(self, until: Callable[[], bool], wait_s: float) -> None:
+        """Return once `until()` holds, after `wait_s` seconds, or when stopping."""
+        try:
+            async with asyncio.timeout(wait_s):
+                while not until() and not self.stopping:
+                    await self._next.wait()
+        except TimeoutError:
+            pass
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    version: int
+    answers: dict[int, bytes]
+
+
+@final
+class Routes:
+    """The endpoints of one host."""
+
+    def __init__(self, host: Host, *, clock: Callable[[], int], times: Times) -> None:
+        self._host = host
+        self._clock = clock
+        self._times = times
+        self._readers = Readers()
+        self._bulk_threads = ThreadPoolExecutor(_BULK_THREADS, thread_name_prefix="bulk")
+        self._cached = _Cached(-1, {})
+        self.pulse = Pulse()
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """Tie the writer's thread to this event loop."""
+        loop = asyncio.get_running_loop()
+        self._host.listen(lambda: loop.call_soon_threadsafe(self.pulse.beat))
+        try:
+            yield
+        finally:
+            self._bulk_threads.shutdown()
+
+    async def status(self, _: Request) -> Response:
+        state = self._host.published.state
+        return _json(
+            {
+                "commons": state.commons,
+                "founded": state.founded_size > 0,
+                "host": state.host,
+                "size": state.size,
+            }
+        )
+
+    async def post_statements(self, request: Request) -> Response:
+        numbers(request)
+        body = await read_body(request, POST_BYTES_MAX, self._times)
+        envelopes = body.removesuffix(b"\n").split(b"\n")
+        if len(envelopes) > STATEMENTS_PER_REQUEST_MAX:
+            raise TooLarge(f"at most {STATEMENTS_PER_REQUEST_MAX} statements a request")
+        verdicts = await asyncio.wrap_future(self._host.submit(envelopes))
+        results = [_verdict(verdict) for verdict in verdicts]
+        return _json({"results": results, "size": self._host.published.state.size})
+
+    async def get_entries(self, request: Request) -> Response:
+        member = self._member(request)
+        asked = numbers(
+            request, start=("from", LOG_SIZE_MAX), version=INTEGER_MAX, wait_s=WAIT_S_MAX
+        )
+        start, version = asked["from"], asked.get("version", 0)
+        self._host.alarm_if_ahead(member, start)
+
+        def news() -> bool:
+            published = self._host.published
+            return published.state.size > start or published.version != version
+
+        await self.pulse.wait(news, asked.get("wait_s", 0))
+        now = self._host.published.version
+        if self._cached.version != now:
+            self._cached = _Cached(now, {})
+        cached = self._cached
+        answer = cached.answers.get(start)
+        if answer is None:
+            answer = await asyncio.to_thread(self._entries_from, start, now)
+            if len(cached.answers) < 4:
+                cached.answers[start] = answer
+        return Response(answer, media_type="application/octet-stream")
+
+    def _entries_from(self, start: int, version: int) -> bytes:
+        leaves = self._host.entries(start)
+        shown = self._host.shown_heads()
+        newest = shown[-1] if shown else None
+        line = {
+            "version": version,
+            "note": newest.head.note.decode() if newest else None,
+            "cosignatures": _lines(newest) if newest else [],
+            "heads": [{"note": h.head.note.decode(), "cosignatures": _lines(h)} for h in shown],
+            "from": start,
+            "count": len(leaves),
+        }
+        parts = [part for leaf in leaves for part in (u16(len(leaf)), leaf)]
+        return b"".join((msgspec.json.encode(line), b"\n", *parts))
+
+    async def post_cosignature(self, request: Request) -> Response:
+        self._member(request)
+        numbers(request)
+        body = await read_body(request, POST_BYTES_MAX, self._times)
+        try:
+            said = msgspec.json.decode(body, type=_CosignatureBody)
+            line, note = said.line.encode(), said.note.encode() if said.note is not None else None
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise Malformed("expected {size, line} of a cosignature") from error
+        await asyncio.wrap_future(self._host.cosign(said.size, line, note))
+        return _json({"size": said.size})
+
+    async def post_reader(self, request: Request) -> Response:
+        numbers(request)
+        body = await read_body(request, REQUEST_BYTES_MAX, self._times)
+        token = self._readers.admit(self._host.published.state, body, self._clock())
+        return _json({"token": token, "expires_s": TOKEN_LIFE_S})
+
+    async def blob(self, request: Request) -> Response:
+        member, name = self._member(request), _name(request)
+        if request.method == "PUT":
+            asked = numbers(request, offset=BLOB_BYTES_MAX, size=BLOB_BYTES_MAX)
+            upload = self._host.bulk.blob(name, asked.get("size", 0))
+            return await self._take(request, upload, asked.get("offset", 0), member)
+        state = self._host.published.state
+        if request.method == "HEAD":
+            return _stored_head(*self._host.bulk.stored(state, name))
+        asked = numbers(request, start=BLOB_BYTES_MAX, stop=BLOB_BYTES_MAX)
+        path = self._host.bulk.find(state, name)
+        if path is None:
+            raise NotHere(f"blob {name} is not here")
+        size = path.stat().st_size
+        start, stop = asked.get("start", 0), asked.get("stop", size)
+        if not start <= stop <= size:
+            raise Malformed(f"bytes {start} to {stop} of a blob of {size} bytes")
+        return FileRange(path, start, stop, self._bulk_threads, self._times)
+
+    async def vector(self, request: Request) -> Response:
+        member, name = self._member(request), _name(request)
+        opened = request.query_params.get("opened", "")
+        if not is_digest(opened):
+            raise Malformed("opened is the id of the attempt's round.open")
+        asked = numbers(request, "opened", offset=BLOB_BYTES_MAX, size=BLOB_BYTES_MAX)
+        state = self._host.published.state
+        upload = self._host.bulk.vector(state, member, StatementId(opened), name)
+        if request.method == "HEAD":
+            return _stored_head(*stored_of(upload))
+        if asked.get("size") != upload.size:
+            raise Malformed(f"a vector of this attempt has {upload.size} bytes")
+        return await self._take(request, upload, asked.get("offset", 0), member)
+
+    async def get_sum(self, request: Request) -> Response:
+        self._member(request)
+        numbers(request)
+        opened = request.path_params["opened"]
+        if not is_digest(opened):
+            raise NotHere("no attempt has this name")
+        future = self._host.bulk.finished_sum(self._host.published.state, StatementId(opened))
+        try:
+            async with asyncio.timeout(WAIT_S_MAX):
+                done = await asyncio.shield(asyncio.wrap_future(future))
+        except TimeoutError:
+            raise Unavailable("the vectors are still being added; ask again") from None
+        return _json({"root": done.root, "size": done.size_bytes})
+
+    async def _take(
+        self, request: Request, upload: Upload, offset: int, member: MemberId
+    ) -> Response:
+        """Store a piece while it streams in, and finish when it was the last."""
+        stored, finished = stored_of(upload)
+        if finished:
+            return _json({"stored": stored, "finished": True})
+        check_coding(request)
+        length = request.headers.get("content-length", "")
+        if not (length.isascii() and length.isdigit() and len(length) < 12):
+            raise Malformed("a piece of a blob comes with its content-length")
+        end = offset + int(length)
+        if int(length) > PIECE_BYTES_MAX:
+            raise TooLarge(f"at most {PIECE_BYTES_MAX} bytes a request, not {length}")
+        if end > upload.size:
+            raise Malformed(f"the piece ends at byte {end} of a blob of {upload.size}")
+        require_next(upload, offset)
+        loop, uploads, at = asyncio.get_running_loop(), self._host.bulk.uploads, offset
+        async for piece in pieces_of(request, min(int(length), _PIECE), self._times):
+            await loop.run_in_executor(self._bulk_threads, uploads.write, upload, at, piece)
+            at += len(piece)
+        if at == upload.size:
+            await loop.run_in_executor(self._bulk_threads, uploads.finish, upload)
+            _LOG.info("stored blob=%s bytes=%d by=%s", upload.name, at, member)
+        return _json({"stored": at, "finished": at == upload.size})
+
+    def _member(self, request: Request) -> MemberId:
+        """Whose token came with the request."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        member = self._readers.member(token, self._clock()) if scheme == "Bearer" else None
+        if member is None:
+            raise TokenMissing("ask for a token with POST /readers first")
+        return member
+
+
+def make_app(host: Host, *, clock: Callable[[], int], times: Times) -> tuple[Starlette, Pulse]:
+    """The application, and the pulse that ends its long-polls."""
+    routes = Routes(host, clock=clock, times=times)
+    table: tuple[tuple[str, Endpoint, list[str]], ...] = (
+        ("/status", routes.status, ["GET"]),
+        ("/statements", routes.post_statements, ["POST"]),
+        ("/entries", routes.get_entries, ["GET"]),
+        ("/cosignatures", routes.post_cosignature, ["POST"]),
+        ("/readers", routes.post_reader, ["POST"]),
+        ("/blobs/{name}", routes.blob, ["GET", "HEAD", "PUT"]),
+        ("/vectors/{name}", routes.vector, ["HEAD", "PUT"]),
+        ("/sums/{opened}", routes.get_sum, ["GET"]),
+    )
+    app = Starlette(
+        routes=[Route(path, _answered(call), methods=methods) for path, call, methods in table],
+        lifespan=routes.lifespan,
+        exception_handlers={404: _no_route, 405: _no_route},
+    )
+    app.router.redirect_slashes = False
+    return app, routes.pulse
+
+
+def _answered(endpoint: Endpoint) -> Endpoint:
+    """The endpoint, with every error as the answer of its code."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except ComityError as error:
+            return _fault(error)
+        except (ClientDisconnect, TimeoutError):
+            return _fault(Unavailable("the request stopped coming; send the rest again"))
+        except Exception:
+            _LOG.exception("request failed path=%s", request.scope["path"].encode())
+            return _fault(Unavailable("the host failed; its operator finds why in its log"))
+
+    return answer
+
+
+async def _no_route(_: Request, __: Exception) -> Response:
+    return _fault(NotHere("there is nothing at this address"))
+
+
+_STATUS: Final[tuple[tuple[type[ComityError], int], ...]] = (
+    (TooLarge, 413),
+    (WrongCoding, 415),
+    (Malformed, 400),
+    (Forged, 403),
+    (Refused, 403),
+    (TokenMissing, 401),
+    (NotHere, 404),
+    (WrongOffset, 409),
+)
+
+
+def _fault(error: ComityError) -> Response:
+    status = next((code for kind, code in _STATUS if isinstance(error, kind)), 503)
+    said = _said(error)
+    if isinstance(error, WrongOffset):
+        said["stored"] = error.stored
+    return _json(said, status)
+
+
+def _said(error: ComityError) -> dict[str, str | int]:
+    """An error as JSON: the class a client knows, the rule, and words."""
+    kinds = (Malformed, Forged, Refused)
+    name = next((kind.__name__ for kind in kinds if isinstance(error, kind)), "Unavailable")
+    if isinstance(error, Refused):
+        code = error.rule.value
+        return {"error": name, "rule": code, "message": str(error).removesuffix(f" [{code}]")}
+    return {"error": name, "message": str(error)}
+
+
+def _verdict(verdict: Verdict) -> Mapping[str, str | int]:
+    match verdict:
+        case Logged(index, None):
+            return {"index": index, "outcome": "done"}
+        case Logged(index, rule):
+            assert rule is not None
+            return {"index": index, "outcome": "void", "rule": rule.value}
+        case _:
+            return _said(verdict)
+
+
+def _lines(shown: ShownHead) -> list[str]:
+    return [line.decode() for line in shown.lines]
+
+
+def _name(request: Request) -> BlobName:
+    name = request.path_params["name"]
+    # The raw path too: no other spelling of a name is one.
+    if not is_digest(name) or not request.scope["raw_path"].endswith(b"/" + name.encode()):
+        raise NotHere("a blob's name is 64 lower-case hex digits")
+    return BlobName(name)
+
+
+def _stored_head(stored: int, finished: bool) -> Response:
+    return Response(
+        headers={
+            "x-comity-stored": str(stored),
+            "x-comity-finished": "true" if finished else "false",
+        }
+    )
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(json.dumps(value).encode(), status, media_type="application/json")

@@ -1,0 +1,445 @@
+"""The single writer: admissible? -> append -> sign -> publish.
+
+Decided here: what enters the log. The host judges form, never meaning: an admissible statement is
+appended, void or not; one that needs bulk bytes only when they are here, so the entry is the
+receipt. Statements that wait while a commit is on its way go into the next one together. Nothing
+signed leaves before the transaction that holds it is durable; after a failed one the store says
+what is true. The host holds the *host* key and no other, and signs heads, nothing else ever.
+Source: architecture.md 1.4, 1.8; log-and-provenance.md 2, 5; attacks 2, 3, 7, 11, 13, 46, 48, 51.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from comity.commons.charter import Charter
+from comity.commons.fold import admit, apply, found, held_back
+from comity.commons.state import State, Void
+from comity.errors import ComityError, Malformed, Misconfigured, Refused, Rule, Unavailable
+from comity.host.bulk import Bulk
+from comity.log.heads import (
+    TreeHead,
+    is_final,
+    origin_of,
+    parse_cosignature,
+    parse_signed_head,
+    sign_head,
+    verify_cosignature,
+    verify_host,
+)
+from comity.log.merkle import Tree, leaf_hash
+from comity.statements.entries import Statement
+from comity.statements.governing import CommonsFound
+from comity.statements.keysets import check as check_envelope
+from comity.statements.wire import Unverified, read
+from comity.storage.database import pass_by
+from comity.storage.log_store import SqliteLogStore
+from comity.storage.ports import Hook, Row, StoredHead
+from comity.values import ENTRIES_PER_REQUEST_MAX, MemberId, StatementId
+
+WAITING_MAX: Final = 1_024
+BATCH_BYTES_MAX: Final = 8 * 2**20
+_ENTRIES_PER_READ: Final = 128
+_HALTED: Final = "halted"
+_LOG = logging.getLogger(__name__)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """The statement is entry `index`; rule: by which it is void, None when it took effect."""
+
+    index: int
+    rule: Rule | None
+
+
+Verdict = Logged | ComityError
+"""What became of one statement: in the log, or why not."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the host tells: a state, its head (None before the first entry), and a counter."""
+
+    state: State
+    head: StoredHead | None
+    version: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ShownHead:
+    """A stored head with the cosignature lines kept for it."""
+
+    head: StoredHead
+    lines: tuple[bytes, ...]
+
+
+@final
+@dataclass(slots=True)
+class _Draft:
+    """Entries on their way into one transaction."""
+
+    state: State
+    rows: list[Row]
+    indexes: dict[StatementId, int]
+    voids: dict[int, Rule]
+
+
+@final
+class Host:
+    """One commons' log and bulk bytes in one folder.
+
+    Args:
+        folder: made when absent; one process owns it.
+        charter: of the commons.
+        host_key: the *host* key of the member the charter names.
+        now: POSIX seconds; only makes the version counter differ after a restart.
+        hook: called at the commit points of the log store.
+    Raises:
+        Misconfigured: the stored log does not replay, or is another host's, or a member has shown
+            that this host signed more than is stored. Unavailable: another process, or the disk.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        charter: Charter,
+        host_key: Ed25519PrivateKey,
+        now: Callable[[], int],
+        hook: Hook = pass_by,
+    ) -> None:
+        self._folder = _own(folder)
+        self._host_key = host_key
+        self._host_public = host_key.public_key().public_bytes_raw()
+        self._charter = charter
+        self._turn = threading.Lock()
+        self._waiting: list[tuple[Sequence[bytes], Future[list[Verdict]]]] = []
+        self._indexes: dict[StatementId, int] = {}
+        self._voids: dict[int, Rule] = {}
+        self._tree = Tree()
+        self._in_doubt = False
+        self._listeners: list[Callable[[], object]] = []
+        self.origin = origin_of(found(charter).commons, charter.origin_prefix)
+        self._store = SqliteLogStore(folder / "host.sqlite", hook=hook)
+        try:
+            state = self._replay()
+            self.bulk = Bulk(folder)
+        except BaseException:
+            self._store.close()
+            raise
+        self._published = Published(state, self._store.head(), now() * 1_000)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="host-writer")
+        self.bulk.follow(state)
+
+    def close(self) -> None:
+        """Finish the commit under way and give the folder back; again changes nothing."""
+        self._writer.shutdown(cancel_futures=True)
+        self.bulk.close()
+        self._store.close()
+
+    @property
+    def published(self) -> Published:
+        """What the host tells now: one unchanging picture."""
+        return self._published
+
+    def listen(self, on_change: Callable[[], object]) -> None:
+        """Call `on_change` from the writer's thread after everything that was published."""
+        self._listeners.append(on_change)
+
+    def submit(self, envelopes: Sequence[bytes]) -> Future[list[Verdict]]:
+        """Queue statements, to be judged in this order; resolved when they are durable.
+
+        Raises:
+            Unavailable: too many wait already.
+        """
+        future: Future[list[Verdict]] = Future()
+        with self._turn:
+            if len(self._waiting) >= WAITING_MAX:
+                raise Unavailable("too many statements wait to be logged; try again in a moment")
+            self._waiting.append((envelopes, future))
+            if len(self._waiting) == 1:
+                self._writer.submit(self._drain)
+        return future
+
+    def cosign(self, size: int, line: bytes, note: bytes | None) -> Future[None]:
+        """Keep a member's cosignature of the head of that size.
+
+        The future raises Malformed, Forged, or Refused(HEAD_UNKNOWN, UNKNOWN_AUTHOR).
+        """
+        return self._writer.submit(self._cosign, size, line, note)
+
+    def entries(self, start: int) -> list[bytes]:
+        """Entries from `start` on: as many as one answer takes."""
+        taken: list[bytes] = []
+        size = 0
+        while len(taken) < ENTRIES_PER_REQUEST_MAX:
+            at = start + len(taken)
+            more = self._store.entries(at, min(at + _ENTRIES_PER_READ, self._published.state.size))
+            for leaf in more:
+                size += len(leaf)
+                if size > BATCH_BYTES_MAX:
+                    return taken
+                taken.append(leaf)
+            if len(more) < _ENTRIES_PER_READ:
+                break
+        return taken[:ENTRIES_PER_REQUEST_MAX]
+
+    def shown_heads(self) -> list[ShownHead]:
+        """The newest final head, if any, then the newest head."""
+        newest = self._published.head
+        sizes = sorted({self._store.final(), newest.size if newest else 0} - {0})
+        heads = [self._store.head_at(size) for size in sizes]
+        return [
+            ShownHead(head, tuple(line for _, line in self._store.cosignatures(head.size)))
+            for head in heads
+            if head is not None
+        ]
+
+    def alarm_if_ahead(self, member: MemberId, size: int) -> None:
+        """A member names a head beyond this log (attacks 2, 3): refuse, and tell the operator."""
+        here = self._published.state.size
+        if size > here:
+            _LOG.error("alarm=head-beyond-log by=%s names=%d here=%d", member, size, here)
+            raise Refused(
+                Rule.HEAD_UNKNOWN,
+                f"you name a head of size {size}, this log has {here} entries;"
+                " if this host signed it, send its note: the host was restored from a backup",
+            )
+
+    # -- the writer's thread ------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        with self._turn:
+            batch, self._waiting = self._waiting, []
+        try:
+            verdicts = self._append([envelope for sent, _ in batch for envelope in sent])
+        except Exception as error:
+            if not isinstance(error, ComityError):
+                _LOG.exception("append failed")
+            for _, future in batch:
+                future.set_exception(error)
+            return
+        for sent, future in batch:
+            future.set_result(verdicts[: len(sent)])
+            verdicts = verdicts[len(sent) :]
+
+    def _append(self, envelopes: Sequence[bytes]) -> list[Verdict]:
+        """Admit each, then one transaction with all rows and the new head."""
+        self._refuse_when_halted()
+        self._settle_doubt()
+        before = self._published
+        draft = _Draft(before.state, [], {}, {})
+        try:
+            verdicts = [self._judge(draft, envelope) for envelope in envelopes]
+            if draft.rows:
+                self._commit(before, draft)
+        except BaseException:
+            self._tree.truncate(before.state.size)
+            raise
+        return verdicts
+
+    def _judge(self, draft: _Draft, envelope: bytes) -> Verdict:
+        try:
+            unverified = read(envelope)
+            said = unverified.statement
+            known = draft.indexes.get(said.id, self._indexes.get(said.id))
+            if known is not None and self._is_entry(draft, known, envelope):
+                return Logged(known, draft.voids.get(known, self._voids.get(known)))
+            if held_back(draft.state, said.author):
+                raise Refused(
+                    Rule.HELD_BACK,
+                    f"too many statements of {said.author} were void today; try again tomorrow",
+                )
+            self._alarm_if_signed_ahead(draft.state, unverified)
+            entry = admit(draft.state, self._tree, envelope)
+            self._require_own_key(said)
+            self.bulk.require(draft.state, said)
+        except ComityError as error:
+            return error
+        draft.state, outcome = apply(draft.state, entry)
+        leaf = leaf_hash(envelope)
+        self._tree.append(leaf)
+        draft.rows.append(Row(envelope, leaf, said.id, said.author, said.seq))
+        draft.indexes[said.id] = entry.index
+        rule = outcome.rule if isinstance(outcome, Void) else None
+        if rule is not None:
+            draft.voids[entry.index] = rule
+        _LOG.info(
+            "appended tag=%s index=%d by=%s void=%s",
+            said.body.tag,
+            entry.index,
+            said.author,
+            rule.value if rule else "no",
+        )
+        return Logged(entry.index, rule)
+
+    def _commit(self, before: Published, draft: _Draft) -> None:
+        head = TreeHead(self.origin, self._tree.size, self._tree.root())
+        note = sign_head(head, self._host_key).note()
+        new = StoredHead(head.size, head.root, note)
+        try:
+            self._store.append(draft.rows, before.head, new)
+        except BaseException:
+            # It may be on disk all the same: the next append asks the store before anything else.
+            self._in_doubt = True
+            raise
+        # Die here: the entries are logged and their authors, who saw no answer, send them again.
+        self._indexes |= draft.indexes
+        self._voids |= draft.voids
+        self._publish(draft.state, new)
+
+    def _publish(self, state: State, head: StoredHead | None) -> None:
+        self._published = Published(state, head, self._published.version + 1)
+        self.bulk.follow(state)
+        for on_change in self._listeners:
+            on_change()
+
+    def _settle_doubt(self) -> None:
+        """After a failed transaction: what the store holds is true."""
+        if not self._in_doubt:
+            return
+        head = self._store.head()
+        if head != self._published.head:
+            self._indexes, self._voids, self._tree = {}, {}, Tree()
+            self._publish(self._replay(), head)
+        self._in_doubt = False
+
+    def _cosign(self, size: int, line: bytes, note: bytes | None) -> None:
+        if note is not None:
+            self._halt_if_forgotten(note)
+        state = self._published.state
+        cosignature = parse_cosignature(line)
+        member = cosignature.member
+        self.alarm_if_ahead(member, size)
+        stored = self._store.head_at(size)
+        if stored is None:
+            raise Refused(Rule.HEAD_UNKNOWN, f"this host never published a head of size {size}")
+        keys = {known: key_set.keys.head for known, key_set in state.keys.items()}
+        if member not in keys:
+            raise Refused(Rule.UNKNOWN_AUTHOR, "no member of this name is in the log")
+        head = TreeHead(self.origin, size, stored.root)
+        verify_cosignature(head, cosignature, keys[member])
+        kept = dict(self._store.cosignatures(size))
+        if member in kept:
+            return
+        self._store.cosign(size, [(member, line)])
+        lines = [parse_cosignature(each) for each in (*kept.values(), line)]
+        if 0 < state.founded_size <= size and is_final(head, lines, keys, state.quorum):
+            self._store.set_final(size)
+        self._publish(state, self._published.head)
+
+    # -- guards -------------------------------------------------------------------------------
+
+    def _replay(self) -> State:
+        """Fold the stored log from its start, checking every entry again."""
+        if (self._folder / _HALTED).exists():
+            raise Misconfigured(
+                f"{self._folder / _HALTED} says that this host signed more than is stored here;"
+                " give the members their newest copy to host, as docs/operating.md says"
+            )
+        head = self._store.head()
+        size = head.size if head else 0
+        state = found(self._charter)
+        for first in range(0, size, _ENTRIES_PER_READ):
+            for leaf in self._store.entries(first, first + _ENTRIES_PER_READ):
+                try:
+                    entry = admit(state, self._tree, leaf)
+                except ComityError as error:
+                    raise Misconfigured(
+                        f"entry {state.size} of {self._folder} does not replay ({error});"
+                        " it is of another charter, or damaged: restore it from a member's copy"
+                    ) from error
+                state, outcome = apply(state, entry)
+                self._tree.append(leaf_hash(leaf))
+                self._indexes[entry.statement.id] = entry.index
+                if isinstance(outcome, Void):
+                    self._voids[entry.index] = outcome.rule
+        if head is not None:
+            self._check_own_head(head)
+        host_keys = state.keys.get(state.host)
+        if host_keys is not None and host_keys.keys.host != self._host_public:
+            raise Misconfigured(
+                f"this is not the host key of {state.host}, which the charter names as host;"
+                " use that member's key file"
+            )
+        return state
+
+    def _check_own_head(self, stored: StoredHead) -> None:
+        head = TreeHead(self.origin, self._tree.size, self._tree.root())
+        try:
+            signed = parse_signed_head(stored.note)
+            verify_host(signed, self._host_public)
+        except ComityError as error:
+            raise Misconfigured(
+                f"the stored head is not signed with this host key ({error}); use the key file"
+                " this folder was made with"
+            ) from error
+        if signed.head != head or (stored.size, stored.root) != (head.size, head.root):
+            raise Misconfigured(
+                "the stored entries do not give the stored head; restore them from a member's copy"
+            )
+
+    def _is_entry(self, draft: _Draft, index: int, envelope: bytes) -> bool:
+        stored = index - (draft.state.size - len(draft.rows))
+        if stored >= 0:
+            return draft.rows[stored].leaf == envelope
+        return self._store.entries(index, index + 1) == [envelope]
+
+    def _alarm_if_signed_ahead(self, state: State, unverified: Unverified) -> None:
+        said = unverified.statement
+        key_set = state.keys.get(said.author)
+        if key_set is not None and said.head_size > self._tree.size:
+            check_envelope(unverified, key_set.keys.statement)
+            self.alarm_if_ahead(said.author, said.head_size)
+
+    def _require_own_key(self, said: Statement) -> None:
+        body = said.body
+        if (
+            isinstance(body, CommonsFound)
+            and said.author == self._charter.host
+            and body.key_set.keys.host != self._host_public
+        ):
+            raise Refused(
+                Rule.WRONG_PARTY,
+                f"{said.author} brings another host key than this process signs with;"
+                " start the host with that member's key file",
+            )
+
+    def _halt_if_forgotten(self, note: bytes) -> None:
+        """Stop for good when a note shows that this key signed what is not stored here."""
+        signed = parse_signed_head(note)
+        if signed.head.origin != self.origin:
+            raise Malformed("this is a head of another log")
+        verify_host(signed, self._host_public)
+        size = signed.head.size
+        if size <= self._tree.size and self._tree.root(size) == signed.head.root:
+            return
+        _LOG.critical("alarm=forgotten-head size=%d here=%d", size, self._tree.size)
+        (self._folder / _HALTED).write_bytes(note)
+        self._refuse_when_halted()
+
+    def _refuse_when_halted(self) -> None:
+        if (self._folder / _HALTED).exists():
+            raise Unavailable(
+                "this host has signed a head it does not remember, so it appends nothing more;"
+                " another member must host"
+            )
+
+
+def _own(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"cannot make {folder} ({error.strerror}); check its parent") from error
+    return folder
