@@ -135,7 +135,7 @@ class Round:
         for seat, stage in started.items():
             if seat not in silent:
                 revealed[seat], reveals[seat] = reveal(committed(stage), survivors)
-                recovers[seat] = recover(revealed[seat], silent)
+                recovers[seat] = recover(revealed[seat], silent & survivors.survivors)
         return reveals, recovers, revealed
 
     def gather(

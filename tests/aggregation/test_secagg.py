@@ -80,7 +80,7 @@ def test_other_journal_bytes_are_malformed(stored: bytes) -> None:
 
 
 def test_attack_39_each_stage_has_forgotten_what_it_must(four: Round) -> None:
-    joined, ready_stage, started, done, revealed, aside = stages_of(four)
+    joined, _, started, done, revealed, aside = stages_of(four)
     assert isinstance(joined, Joined)
     beta, sigma, mu = (polynomial[0] for polynomial in joined.polynomials)
     coefficients = [coefficient for polynomial in joined.polynomials for coefficient in polynomial]

@@ -22,7 +22,7 @@ from comity.aggregation.sharing import (
     self_check,
 )
 from comity.errors import Forged, Malformed, MemberFault, MemberFaultKind, Unavailable
-from comity.values import SEALED_BYTES, SEALING_KEY_BYTES, sha256, share_leaf
+from comity.values import SEALED_BYTES, SEALING_KEY_BYTES, sealing_key_id, sha256, share_leaf
 
 OPENED = sha256(b"opened")
 element = st.integers(0, FIELD - 1)
@@ -116,22 +116,28 @@ def test_sealing_round_trip_and_sizes() -> None:
     self_check()
     secret, public = sealing_keys(bytes(range(96)))
     assert len(public) == SEALING_KEY_BYTES and sealing_keys(bytes(range(96)))[1] == public
-    info = seal_info(OPENED, 1, 2, public)
+    info = seal_info(OPENED, 1, 2, sealing_key_id(public))
     sealed = seal(public, info, bytes(range(128)))
     assert len(sealed) == SEALED_BYTES and open_sealed(secret, info, sealed) == bytes(range(128))
     assert repr(secret) == "SealingSecret"
 
 
+def test_the_info_of_a_sealed_share_is_the_one_written_down() -> None:
+    parts = (b"comity/agg/v1/env", bytes.fromhex(OPENED), b"\x00\x01", b"\x00\x02", b"k" * 32)
+    expected = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    assert seal_info(OPENED, 1, 2, b"k" * 32) == expected
+
+
 def test_what_was_changed_or_meant_for_another_does_not_open() -> None:
     secret, public = sealing_keys(bytes(range(96)))
     stranger, other_public = sealing_keys(bytes(96))
-    info = seal_info(OPENED, 1, 2, public)
+    info = seal_info(OPENED, 1, 2, sealing_key_id(public))
     sealed = seal(public, info, bytes(128))
     for wrong in (
-        seal_info(OPENED, 2, 1, public),
-        seal_info(OPENED, 1, 3, public),
-        seal_info(sha256(b"other"), 1, 2, public),
-        seal_info(OPENED, 1, 2, other_public),
+        seal_info(OPENED, 2, 1, sealing_key_id(public)),
+        seal_info(OPENED, 1, 3, sealing_key_id(public)),
+        seal_info(sha256(b"other"), 1, 2, sealing_key_id(public)),
+        seal_info(OPENED, 1, 2, sealing_key_id(other_public)),
         b"",
     ):
         with pytest.raises(Forged):

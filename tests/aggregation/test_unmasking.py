@@ -39,7 +39,6 @@ def test_unmasking_gives_the_sum_for_any_survivors_and_any_silence(choose: st.Da
     q = {seat: words for seat, words in plain(n, words).items() if seat in live}
     lo, hi = summed(world.mask({seat: started[seat] for seat in live}, q))
     reveals, recovers, _ = world.say(started, survivors, quiet)
-    # `say` recovers for survivors only.
     assert hi.max() < len(live)
     gathered = world.gather(survivors, reveals, recovers)
     assert gathered.silent == quiet & live and not gathered.missing
@@ -117,8 +116,12 @@ def test_attack_24_wrong_shares_and_a_wrong_m_are_blamed_and_worked_around(five:
     live = {seat: q[seat] for seat in survivors.survivors}
     lo, _ = summed(five.mask({seat: started[seat] for seat in live}, live))
     honest, _, _ = five.say(started, survivors)
-    for field in ("sigma", "mu", "m"):
-        spoiled = dataclasses.replace(honest[2].dropped[0], **{field: b"\x01" * 32})
+    shares, wrong = honest[2].dropped[0], b"\x01" * 32
+    for spoiled in (
+        dataclasses.replace(shares, sigma=wrong),
+        dataclasses.replace(shares, mu=wrong),
+        dataclasses.replace(shares, m=wrong),
+    ):
         reveals = {**honest, 2: dataclasses.replace(honest[2], dropped=(spoiled,))}
         _, recovers, _ = five.say(started, survivors, frozenset({2}))
         gathered = five.gather(survivors, reveals, recovers)
@@ -156,8 +159,6 @@ def test_a_total_is_computed_without_changing_the_sum(five: Round) -> None:
 def test_attack_23_a_false_dealing_of_a_silent_member_is_named(five: Round) -> None:
     # Seat 2 committed to another beta than it dealt: the shares fit their leaves and each other.
     started = five.start()
-    survivors = Survivors(five.everybody, five.everybody)
-    reveals, recovers, _ = five.say(started, survivors, frozenset({2}))
     dealings = {
         **five.dealings,
         2: five.dealings[2]._replace(self_commit=five.dealings[3].self_commit),

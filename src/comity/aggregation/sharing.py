@@ -40,7 +40,6 @@ from comity.values import (
     length_prefixed,
     raw,
     same_bytes,
-    sealing_key_id,
     share_leaf,
     u16,
 )
@@ -240,17 +239,18 @@ def sealing_keys(rand: bytes) -> tuple[SealingSecret, bytes]:
     )
 
 
-def seal_info(opened: Digest, dealer: int, holder: int, holder_key: bytes) -> bytes:
+def seal_info(opened: Digest, dealer: int, holder: int, holder_key_id: bytes) -> bytes:
     """The info of a sealed share: lp("comity/agg/v1/env", H_open, u16, u16, key_j) (5.4).
 
     Args:
         opened: hash of the Open.
         dealer: seat that seals.
         holder: seat that opens.
-        holder_key: the holder's public sealing key, 1216 bytes.
+        holder_key_id: `sealing_key_id` of the holder's public key, 32 bytes.
     """
-    named = sealing_key_id(holder_key)
-    return length_prefixed(b"comity/agg/v1/env", raw(opened), u16(dealer), u16(holder), named)
+    assert len(holder_key_id) == 32
+    seats = u16(dealer), u16(holder)
+    return length_prefixed(b"comity/agg/v1/env", raw(opened), *seats, holder_key_id)
 
 
 def seal(public: bytes, info: bytes, plaintext: bytes) -> bytes:
