@@ -178,24 +178,29 @@ class World:
         """The id of the newest statement."""
         return self.entries[-1].statement.id
 
-    def envelope(self, member: MemberId, body: Body, time_s: int | None = None) -> bytes:
-        """What the member would send to say it next, naming the newest head; nothing changes."""
+    def draft(self, member: MemberId, body: Body, **changes: Any) -> Draft:
+        """What the member would sign next, naming the newest head; changes: fields to bend."""
         seq, prev = fold.next_link(self.state, member)
-        draft = Draft(
+        honest = Draft(
             author=member,
             commons=self.state.commons,
             seq=seq,
             prev=prev,
             head_size=self.tree.size,
             head_root=self.tree.root(),
-            time_s=self.now_s if time_s is None else time_s,
+            time_s=self.now_s,
             body=body,
         )
-        return sign(draft, keys_of(member).statement)
+        return replace(honest, **changes)
+
+    def envelope(self, member: MemberId, body: Body, **changes: Any) -> bytes:
+        """What the member would send to say it next; nothing changes."""
+        return sign(self.draft(member, body, **changes), keys_of(member).statement)
 
     def say(self, member: MemberId, body: Body, time_s: int | None = None) -> Outcome:
         """Sign, admit, append, apply. Raises what `fold.admit` raises."""
-        return self.append(self.envelope(member, body, time_s))
+        said_s = self.now_s if time_s is None else time_s
+        return self.append(self.envelope(member, body, time_s=said_s))
 
     def append(self, envelope: bytes) -> Outcome:
         """Put these bytes at the end of the log."""

@@ -161,7 +161,7 @@ def test_seen_counts_at_once_when_a_deadline_of_ones_own_round_passes() -> None:
     assert world.say(outside, Seen(), FIRST_S + 60) == Void(Rule.TOO_SOON)
 
 
-def test_members_are_held_back_only_above_the_days_quota_of_void_entries() -> None:
+def test_attack_48_members_are_held_back_only_above_the_days_quota_of_void_entries() -> None:
     world = World.of(3, void_entries_per_day_max=2)
     me = world.members[0]
     for _ in range(2):
