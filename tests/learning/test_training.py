@@ -7,9 +7,9 @@ import pytest
 
 from comity.aggregation.layout import Layout, Segment
 from comity.learning.steps import FedAdam, FedAvg, Float64Array
+from comity.learning.study import Tensors
 from comity.learning.training import (
     Logistic,
-    Tensors,
     alone,
     batches,
     clipped,

@@ -118,7 +118,7 @@ def to_flat(layout: Layout, tensors: Mapping[str, Float32Array]) -> Float32Array
     place = 0
     for segment in layout.segments:
         tensor = tensors[segment.name]
-        if not isinstance(tensor, np.ndarray) or tensor.dtype != np.float32:
+        if not isinstance(tensor, np.ndarray | np.float32) or tensor.dtype != np.float32:
             raise StudyFault(
                 StudyFaultKind.WRONG_SHAPE, f"tensor {segment.name}: expected a float32 array"
             )

@@ -56,10 +56,10 @@ def main() -> None:
         isolation = msgspec.structs.replace(
             isolation, files_confined=False, missing=(*isolation.missing, reason)
         )
-    _send(replies, msgspec.json.encode(isolation))
     threading.Thread(target=_end_with_node, args=(requests.fileno(),), daemon=True).start()
-    from comity.node.sandbox_study import Worker
+    from comity.node.sandbox_study import Worker  # fails here when the limits are too tight
 
+    _send(replies, msgspec.json.encode(isolation))
     _serve(requests, replies, Worker(Path(setup.study), Path(setup.table), Path(setup.work)))
 
 
