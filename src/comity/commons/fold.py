@@ -60,7 +60,7 @@ def admit(state: State, tree: Tree, envelope: bytes) -> Entry:
     """The entry that these bytes would be at the end of the log; neither state nor tree changes.
 
     Args:
-        tree: of the log that `state` is the meaning of.
+        tree: of the log that `state` is the meaning of; it may hold later entries already.
     Raises:
         Malformed: not the canonical bytes of one statement.
         Forged: the signature is not that of the author's statement key; a key of a founder does
@@ -68,7 +68,7 @@ def admit(state: State, tree: Tree, envelope: bytes) -> Entry:
         Refused: WRONG_COMMONS, UNKNOWN_AUTHOR, KEYS_NOT_IN_CHARTER, KEY_USED, CHAIN_BROKEN,
             HEAD_UNKNOWN.
     """
-    assert tree.size == state.size
+    assert tree.size >= state.size
     unverified = read(envelope)
     said = unverified.statement
     if said.commons != state.commons:
@@ -85,10 +85,10 @@ def admit(state: State, tree: Tree, envelope: bytes) -> Entry:
             f"this is {said.seq}, after {said.prev[:8]}: send what lies between first",
         )
     oldest = state.authors[said.author].head_size
-    if not oldest <= said.head_size <= tree.size or not _is_root(state, tree, said):
+    if not oldest <= said.head_size <= state.size or not _is_root(state, tree, said):
         raise Refused(
             Rule.HEAD_UNKNOWN,
-            f"expected a head of this log of size {oldest} to {tree.size}; "
+            f"expected a head of this log of size {oldest} to {state.size}; "
             f"size {said.head_size} has another root here, or none",
         )
     _check_signed(unverified, statement_key)

@@ -42,11 +42,13 @@ from comity.errors import ComityError, HostFault, Refused, Rule, Unavailable
 from comity.log.heads import cosign, parse_signed_head
 from comity.node.remote import Batch
 from comity.node.revealing import say_accept, say_confirm, say_recover, say_reveal
-from comity.node.rounds import Rounds
+from comity.node.rounds import Rounds, round_tag
+from comity.node.stages import scope_of
 from comity.node.standing import consent, enrol, found, sign_release
 from comity.node.station import Station, describe
 from comity.statements.entries import Entry
 from comity.statements.governing import Seen
+from comity.storage.ports import Attempt
 
 LOG = logging.getLogger(__name__)
 
@@ -224,6 +226,8 @@ class Loop:
             self._retry = True
 
     def _perform(self, duty: Duty) -> None:
+        if self._is_said(duty):
+            return  # on its way to the log
         subject = type(duty).__name__
         try:
             self._dispatch(duty)
@@ -237,6 +241,25 @@ class Loop:
             raise
         except ComityError as error:
             self._note(subject, error)
+
+    def _is_said(self, duty: Duty) -> bool:
+        """Whether this node has said what is owed, and only the log does not show it yet."""
+        journal = self._station.journal
+        match duty:
+            case SayResolve():
+                scope = scope_of(duty.attempt.opened)
+                return f"round.resolve#{duty.holder}" in journal.promised(scope)
+            case SayOpen():
+                body = duty.body
+                scope = Attempt(body.study, body.round_no, body.attempt)
+                return body.tag in journal.promised(scope)
+            case SayFound() | SaySeen() | AskConsent() | SayEnrol() | SignRelease():
+                author = self._station.replica.state.authors.get(self._station.member)
+                last = journal.last_said()
+                return last is not None and last[0] > (author.seq if author else -1)
+            case _:
+                said = round_tag(self._station.replica.state, duty)
+                return said is not None and said[1] in journal.promised(said[0])
 
     def _note(self, subject: str, error: ComityError) -> None:
         text = describe(error)

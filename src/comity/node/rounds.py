@@ -28,13 +28,18 @@ from comity.commons.attempts import Ended, Opened, closed_of, opened_of
 from comity.commons.attempts import Started as StartedFact
 from comity.commons.dealing import digest_of_joins
 from comity.commons.duties import (
+    Duty,
     SayAbandon,
+    SayAccept,
     SayClose,
     SayCommit,
+    SayConfirm,
     SayJoin,
     SayOpen,
     SayReady,
+    SayRecover,
     SayResolve,
+    SayReveal,
     SayStart,
 )
 from comity.commons.exposure import exposed_by
@@ -315,6 +320,33 @@ class Rounds:
         station.say(body, scope=scope, released=body.released)
         LOG.warning("abandoned round=%d attempt=%d why=%s", opened.round_no, opened.attempt, reason)
         station.journal.erase(scope)
+
+
+def round_tag(state: State, duty: Duty) -> tuple[Attempt, str] | None:
+    """The attempt and the tag of what a duty of a round makes this node say; None of others."""
+    match duty:
+        case SayJoin():
+            return scope_of(duty.opened), "round.join"
+        case SayReady():
+            return scope_of(duty.attempt.opened), "round.ready"
+        case SayStart():
+            return scope_of(_live(state, duty.body.opened)), "round.start"
+        case SayCommit():
+            return scope_of(duty.started.opened), "round.commit"
+        case SayClose():
+            return scope_of(duty.attempt.started.opened), "round.close"
+        case SayConfirm():
+            return scope_of(duty.closed.started.opened), "round.confirm"
+        case SayReveal():
+            return scope_of(duty.attempt.closed.started.opened), "round.reveal"
+        case SayRecover():
+            return scope_of(duty.attempt.closed.started.opened), "round.recover"
+        case SayAccept():
+            return scope_of(duty.attempt.closed.started.opened), "round.accept"
+        case SayAbandon():
+            return scope_of(opened_of(duty.attempt)), "round.abandon"
+        case _:
+            return None
 
 
 def _live(state: State, opened_id: StatementId) -> Opened:
