@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from comity.aggregation.layout import Layout, Segment, layout_bytes, layout_digest
+from comity.aggregation.sharing import seal, sealing_keys
 from comity.aggregation.whole_round import RoundRecord, run_all_parties
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "aggregation"
@@ -84,12 +85,28 @@ def vector(name: str) -> Json:
     }
 
 
+def sealed_share() -> Json:
+    """A sealed share that every later version must open; sealing is random, so it is made once."""
+    rand, info, plaintext = bytes(range(96)), b"info", bytes(range(128))
+    public = sealing_keys(rand)[1]
+    return {
+        "rand": rand.hex(),
+        "public": public.hex(),
+        "info": info.hex(),
+        "plaintext": plaintext.hex(),
+        "sealed": seal(public, info, plaintext).hex(),
+    }
+
+
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in CASES:
         path = FOLDER / f"{name}.json"
         if not path.exists():
             path.write_text(json.dumps(vector(name), indent=1) + "\n")
+    path = FOLDER / "sealed-share.json"
+    if not path.exists():
+        path.write_text(json.dumps(sealed_share(), indent=1) + "\n")
 
 
 if __name__ == "__main__":

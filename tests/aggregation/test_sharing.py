@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +26,8 @@ from comity.aggregation.sharing import (
 )
 from comity.errors import Forged, Malformed, MemberFault, MemberFaultKind, Unavailable
 from comity.values import SEALED_BYTES, SEALING_KEY_BYTES, sealing_key_id, sha256, share_leaf
+
+from .make_vectors import FOLDER
 
 OPENED = sha256(b"opened")
 element = st.integers(0, FIELD - 1)
@@ -122,6 +127,14 @@ def test_sealing_round_trip_and_sizes() -> None:
     assert repr(secret) == "SealingSecret"
 
 
+def test_the_golden_sealed_share_opens() -> None:
+    golden = json.loads((FOLDER / "sealed-share.json").read_text())
+    secret, public = sealing_keys(bytes.fromhex(golden["rand"]))
+    assert public.hex() == golden["public"]
+    opened = open_sealed(secret, bytes.fromhex(golden["info"]), bytes.fromhex(golden["sealed"]))
+    assert opened.hex() == golden["plaintext"]
+
+
 def test_the_info_of_a_sealed_share_is_the_one_written_down() -> None:
     parts = (b"comity/agg/v1/env", bytes.fromhex(OPENED), b"\x00\x01", b"\x00\x02", b"k" * 32)
     expected = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
@@ -164,9 +177,6 @@ SEALED = seal(PUBLIC, b"info", bytes(128))
 
 def test_attack_38_only_the_one_suite_opens() -> None:
     """A share sealed under another suite (X25519 alone) is not opened by ours."""
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
-    from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
-
     weaker = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
     sealed = weaker.encrypt(bytes(128), X25519PublicKey.from_public_bytes(PUBLIC[1184:]), b"info")
     with pytest.raises(Forged):

@@ -153,7 +153,14 @@ def test_a_total_is_computed_without_changing_the_sum(five: Round) -> None:
     lo.flags.writeable = False
     x = five.unmask(survivors, gathered, lo)
     assert np.array_equal(lo, before) and x.dtype == np.int32
-    assert repr(gathered) == "Gathered"
+    unmasker = Unmasker(
+        five.terms,
+        five.binding,
+        dealings=five.dealings,
+        survivors=survivors,
+        gathered=gathered,
+    )
+    assert (repr(gathered), repr(unmasker)) == ("Gathered", "Unmasker")
 
 
 def test_attack_23_a_false_dealing_of_a_silent_member_is_named(five: Round) -> None:

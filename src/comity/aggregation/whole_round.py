@@ -119,10 +119,8 @@ def run_all_parties(
         quantiser = Quantiser(layout, n, weights[seat - 1], max(weights), bits)
         vectors[seat] = _masked(layout, started[seat], quantiser, updates[seat - 1])
     sums = _summed(plan.words, list(vectors.values()))
-    roots, sum_root = {seat: VectorRoot(binding, seat) for seat in vectors}, SumRoot(binding)
-    for seat, chunks in vectors.items():
-        for y in chunks:
-            roots[seat].update(y)
+    roots = {seat: _vector_root(binding, seat, chunks) for seat, chunks in vectors.items()}
+    sum_root = SumRoot(binding)
     for lo, hi in sums:
         sum_root.update(lo, hi)
     close = to_digest(labelled_hash("whole-round/close", raw(binding), raw(sum_root.digest())))
@@ -148,7 +146,7 @@ def run_all_parties(
     return RoundRecord(
         binding,
         close,
-        {seat: root.digest() for seat, root in roots.items()},
+        roots,
         sum_root.digest(),
         values,
         sum_value,
@@ -210,6 +208,13 @@ def _summed(
             add_into(lo, hi, chunks[k])
         sums.append((lo, hi))
     return sums
+
+
+def _vector_root(binding: Digest, seat: int, chunks: Sequence[npt.NDArray[np.uint32]]) -> Digest:
+    root = VectorRoot(binding, seat)
+    for y in chunks:
+        root.update(y)
+    return root.digest()
 
 
 def _check_value(
