@@ -120,15 +120,14 @@ def run_all_parties(
         vectors[seat] = _masked(layout, started[seat], quantiser, updates[seat - 1])
     sums = _summed(plan.words, list(vectors.values()))
     roots = {seat: _vector_root(binding, seat, chunks) for seat, chunks in vectors.items()}
-    sum_root = SumRoot(binding)
-    for lo, hi in sums:
-        sum_root.update(lo, hi)
-    close = to_digest(labelled_hash("whole-round/close", raw(binding), raw(sum_root.digest())))
+    sum_root = _sum_root(binding, sums)
+    close = to_digest(labelled_hash("whole-round/close", raw(binding), raw(sum_root)))
 
     # Confirm: a check value each. Everybody checks the sum before anything is revealed.
-    values = {}
-    for seat, chunks in vectors.items():
-        values[seat] = _check_value(close, plan.words, [(y, None) for y in chunks])
+    values = {
+        seat: _check_value(close, plan.words, [(y, None) for y in chunks])
+        for seat, chunks in vectors.items()
+    }
     sum_value = _check_value(close, plan.words, sums)
     assert holds(values.values(), sum_value), "the sum is not that of the vectors"
 
@@ -147,7 +146,7 @@ def run_all_parties(
         binding,
         close,
         roots,
-        sum_root.digest(),
+        sum_root,
         values,
         sum_value,
         digest.digest(),
@@ -214,6 +213,15 @@ def _vector_root(binding: Digest, seat: int, chunks: Sequence[npt.NDArray[np.uin
     root = VectorRoot(binding, seat)
     for y in chunks:
         root.update(y)
+    return root.digest()
+
+
+def _sum_root(
+    binding: Digest, sums: Sequence[tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]]
+) -> Digest:
+    root = SumRoot(binding)
+    for lo, hi in sums:
+        root.update(lo, hi)
     return root.digest()
 
 
