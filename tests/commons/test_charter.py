@@ -124,7 +124,9 @@ def test_toml_has_defaults_and_founders_in_any_order() -> None:
         (TOML + "[studies]\nrounds_max = 0\n", "studies.rounds_max"),
         (TOML + "[studies]\ncolluders = 1\n", "colluders"),
         (TOML.replace("member-c", "Member C"), "founders"),
+        ("studies = 3\n" + TOML, "studies"),
         ("host = ", "not TOML"),
+        ("founders = " + "[" * 5_000, "not TOML"),
         ("", "founders"),
     ],
 )

@@ -156,6 +156,7 @@ def test_site_toml_is_read_with_safe_defaults() -> None:
         ("exposed = 1", "exposed"),
         ('format = "comity-site/2"', "format"),
         ("studies = ", "not TOML"),
+        ("code = " + "[" * 5_000, "not TOML"),
     ],
 )
 def test_site_toml_names_the_setting_that_is_wrong(text: str, names: str) -> None:

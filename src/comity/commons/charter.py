@@ -8,7 +8,7 @@ charter adds its own sections beside these.
 from __future__ import annotations
 
 import tomllib
-from typing import Annotated, Final, Literal, final
+from typing import Annotated, Any, Final, Literal, final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -66,35 +66,24 @@ class Charter(Struct, frozen=True, forbid_unknown_fields=True):
     vote_open_s: Duration
 
 
-@final
-class _BoundsText(Struct, frozen=True, forbid_unknown_fields=True):
-    """The [studies] table of a charter as people write it: everything has a default."""
+_DEFAULTS: Final[dict[str, Any]] = {
+    "format": "comity-charter/1",
+    "origin_prefix": "comity",
+    "protocol": 1,
+    "quorum": MEMBERS_MAX,
+    "release": "simple-majority",
+    "void_entries_per_day_max": 1_000,
+    "vote_open_s": 7 * DAY_S,
+}
+"""What may be left out of a charter as people write it; the quorum then follows the members."""
 
-    attempts_max: Annotated[int, Meta(ge=1, le=1_000)] = 20
-    colluders_min: Annotated[int, Meta(ge=1, le=ROSTER_MAX)] = 1
-    end_by_s_max: Duration = 30 * DAY_S
-    rounds_max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
-    survivors_min: Annotated[int, Meta(ge=2, le=ROSTER_MAX)] = 3
-
-
-@final
-class _CharterText(Struct, frozen=True, forbid_unknown_fields=True):
-    """A charter as people write it. Founders, host and name are theirs to say."""
-
-    founders: Annotated[tuple[Founder, ...], Meta(min_length=2, max_length=MEMBERS_MAX)]
-    host: MemberField
-    name: TextField
-    format: Literal["comity-charter/1"] = "comity-charter/1"
-    origin_prefix: SlugField = "comity"
-    protocol: Literal[1] = 1
-    quorum: Annotated[int, Meta(ge=1, le=MEMBERS_MAX)] | None = None
-    release: Literal["simple-majority"] = "simple-majority"
-    studies: _BoundsText = _BoundsText()
-    void_entries_per_day_max: Count = 1_000
-    vote_open_s: Duration = 7 * DAY_S
-
-
-_TEXT_CHARS_MAX: Final = CHARTER_BYTES_MAX
+_BOUND_DEFAULTS: Final[dict[str, Any]] = {
+    "attempts_max": 20,
+    "colluders_min": 1,
+    "end_by_s_max": 30 * DAY_S,
+    "rounds_max": 1_000,
+    "survivors_min": 3,
+}
 
 
 def default_quorum(count: int) -> int:
@@ -134,34 +123,19 @@ def charter_from_toml(text: str) -> Charter:
     Raises:
         Misconfigured: names the setting and what is allowed.
     """
-    if len(text) > _TEXT_CHARS_MAX:
-        raise Misconfigured(f"a charter has at most {_TEXT_CHARS_MAX} characters")
     try:
-        said = msgspec.convert(tomllib.loads(text), _CharterText)
-    except tomllib.TOMLDecodeError as error:
+        said = tomllib.loads(text)
+        bounds = said.get("studies", {})
+        if isinstance(bounds, dict):
+            bounds = {**_BOUND_DEFAULTS, **bounds}
+        charter = msgspec.convert({**_DEFAULTS, **said, "studies": bounds}, Charter)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise Misconfigured(f"the charter is not TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise Misconfigured(f"charter: {error}") from error
-    quorum = default_quorum(len(said.founders)) if said.quorum is None else said.quorum
-    charter = Charter(
-        format=said.format,
-        founders=tuple(sorted(said.founders, key=_id_of)),
-        host=said.host,
-        name=said.name,
-        origin_prefix=said.origin_prefix,
-        protocol=said.protocol,
-        quorum=quorum,
-        release=said.release,
-        studies=StudyBounds(
-            attempts_max=said.studies.attempts_max,
-            colluders_min=said.studies.colluders_min,
-            end_by_s_max=said.studies.end_by_s_max,
-            rounds_max=said.studies.rounds_max,
-            survivors_min=said.studies.survivors_min,
-        ),
-        void_entries_per_day_max=said.void_entries_per_day_max,
-        vote_open_s=said.vote_open_s,
-    )
+    founders = tuple(sorted(charter.founders, key=_id_of))
+    quorum = charter.quorum if "quorum" in said else default_quorum(len(founders))
+    charter = msgspec.structs.replace(charter, founders=founders, quorum=quorum)
     fault = charter_fault(charter)
     if fault is not None:
         raise Misconfigured(f"charter: {fault}")

@@ -64,7 +64,7 @@ def parse_site(text: str) -> SitePolicy:
     """
     try:
         return msgspec.convert(tomllib.loads(text), SitePolicy)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise Misconfigured(f"site.toml is not TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise Misconfigured(f"site.toml: {error}") from error
