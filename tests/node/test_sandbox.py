@@ -17,7 +17,7 @@ from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, S
 from comity.node.isolation import Limits
 from comity.node.sandbox import Sandbox
 from comity.node.sandbox_wire import Checked, Evaluate, Evaluated, Train, Trained
-from tests.node.sandbox_site import SEED, TABLE, Site, opened
+from tests.node.sandbox_site import SEED, STUDY, TABLE, Site, opened
 
 
 @pytest.fixture
@@ -45,6 +45,21 @@ def test_an_honest_study_is_described_trained_and_evaluated(site: Site) -> None:
     assert np.fromfile(sandbox.vector_path, "<f4").tobytes() != update.tobytes()
     assert sandbox.evaluate() == {"first": 5.0}  # what is undefined is left out
     assert sandbox.alone(SEED, 2) == {"first": 7.0}  # each change held within its range of 1
+
+
+def test_notes_outlive_the_process(site: Site) -> None:
+    sandbox = site.training("print('first words')")
+    sandbox.train(SEED)
+    sandbox.close()
+    sandbox.close()
+    assert "first words" in site.start().notes_path.read_text()
+
+
+def test_a_study_may_have_dataclasses_of_its_own(site: Site) -> None:
+    """They look for their module by its name."""
+    head = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    own = "@dataclass\nclass Own:\n    x: int\n"
+    assert site.start(study=head + STUDY + own).describe().name == "try"
 
 
 def test_a_loop_goes_on_while_training_runs(site: Site) -> None:

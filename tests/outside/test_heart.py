@@ -67,12 +67,12 @@ def train_on(
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DemoData:
+def hearts(tmp_path_factory: pytest.TempPathFactory) -> DemoData:
     return prepare(tmp_path_factory.mktemp("heart"), given=shared_data("heart_disease"))
 
 
 @pytest.fixture(scope="module")
-def federation(data: DemoData) -> Federation:
+def federation(hearts: DemoData) -> Federation:
     scope = runpy.run_path(str(Path(comity.__file__).parent / "recipes" / "heart.py"))
     loaded = load(scope)
     tables = tuple(
@@ -82,14 +82,14 @@ def federation(data: DemoData) -> Federation:
             file_name=each.path.name,
             missing=loaded.study.missing,
         ).table
-        for each in data.institutions
+        for each in hearts.institutions
     )
     return Federation(loaded, tables, loaded.train.__globals__)
 
 
-def test_the_splits_are_those_of_flamby(data: DemoData, federation: Federation) -> None:
-    assert not data.simulated and "CC BY 4.0" in data.attribution
-    assert [(each.name, each.train_rows, each.test_rows) for each in data.institutions] == [
+def test_the_splits_are_those_of_flamby(hearts: DemoData, federation: Federation) -> None:
+    assert not hearts.simulated and "CC BY 4.0" in hearts.attribution
+    assert [(each.name, each.train_rows, each.test_rows) for each in hearts.institutions] == [
         ("cleveland", 199, 104),
         ("hungarian", 172, 89),
         ("switzerland", 30, 16),

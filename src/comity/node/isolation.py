@@ -153,19 +153,19 @@ class Isolation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         network_off: no connection, in or out.
         files_confined: reads Python, its libraries, the study and the data only; writes its two
             files only.
-        alone: starts no program and no process, and reaches no other one.
+        processes_apart: starts no program and no process, and reaches no other one.
         missing: why something does not hold, for the operator; empty when all do.
     """
 
     network_off: bool
     files_confined: bool
-    alone: bool
+    processes_apart: bool
     missing: tuple[str, ...]
 
     @property
     def complete(self) -> bool:
         """Whether everything holds."""
-        return self.network_off and self.files_confined and self.alone
+        return self.network_off and self.files_confined and self.processes_apart
 
 
 def shut_in(limits: Limits, readable: Iterable[str], writable: Iterable[str]) -> Isolation:
@@ -197,7 +197,7 @@ def shut_in(limits: Limits, readable: Iterable[str], writable: Iterable[str]) ->
     return Isolation(
         network_off=network_gone or filtered,
         files_confined=confined and filtered,  # Landlock alone lets chmod and truncate pass
-        alone=filtered,
+        processes_apart=filtered,
         missing=tuple(missing),
     )
 

@@ -101,7 +101,8 @@ class Sandbox:
         Args:
             study_path: the study file, at most 1 MiB.
             data_path: this site's table; None for a study that is only described or begun.
-            work_dir: a folder of its own, made here when absent, for model, update and notes.
+            work_dir: a folder of its own, made here when absent, for model, update and notes;
+                the notes of an earlier process are kept in it.
             policy: "require" refuses when a wall is missing; "warn" goes on, and the caller tells
                 its operator what `isolation.missing` says.
             limits: `Limits()` when None.
@@ -115,9 +116,7 @@ class Sandbox:
         sandbox = cls(child, replies, setup, unready)
         started = False
         try:
-            sandbox._send(msgspec.json.encode(setup))
-            sandbox._deadline = time.monotonic() + setup.limits.start_s
-            sandbox.isolation = sandbox._first_line()
+            sandbox.isolation = sandbox._begin_life()
             if policy == "require" and not sandbox.isolation.complete:
                 why = "; ".join(sandbox.isolation.missing)
                 raise Refused(
@@ -261,8 +260,10 @@ class Sandbox:
         assert isinstance(result, wanted)
         return result
 
-    def _first_line(self) -> Isolation:
+    def _begin_life(self) -> Isolation:
         try:
+            self._deadline = time.monotonic() + self._setup.limits.start_s
+            self._send(msgspec.json.encode(self._setup))
             line = self._line()
             while line is None:
                 self._wait(1.0)

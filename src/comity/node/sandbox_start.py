@@ -29,8 +29,9 @@ def prepare(study_path: Path, data_path: Path | None, work_dir: Path, limits: Li
             raise Misconfigured(f"there is no file {path}")
     if study.stat().st_size > STUDY_FILE_BYTES_MAX:
         raise Misconfigured(f"a study file has at most {STUDY_FILE_BYTES_MAX} bytes")
-    for name in (VECTOR_FILE, NOTES_FILE):
-        _make(work / name)
+    _make(work / VECTOR_FILE)
+    if not (work / NOTES_FILE).is_file():
+        _make(work / NOTES_FILE)
     return Setup(
         study=str(study),
         table="" if table is None else str(table),

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import assert_never, final
 
 import numpy as np
@@ -156,9 +157,11 @@ class Worker:
     def _study(self) -> LoadedStudy:
         if self._loaded is None:
             source = self._study_path.read_bytes()
-            namespace: dict[str, object] = {"__name__": "study", "__file__": str(self._study_path)}
-            exec(compile(source, str(self._study_path), "exec"), namespace)
-            self._loaded = load(namespace)
+            module = ModuleType("study")
+            module.__file__ = str(self._study_path)
+            sys.modules["study"] = module  # dataclasses of the study look for it there
+            exec(compile(source, str(self._study_path), "exec"), module.__dict__)
+            self._loaded = load(module.__dict__)
         return self._loaded
 
     def _table(self) -> Reading:

@@ -1,7 +1,6 @@
 """My study: say in a few lines what is learned, from what, and why.
 
-Everybody who is asked to take part reads this file. Change what is marked; then try it with
-`comity study check`.
+Everybody who is asked to take part reads this file. Change what is marked.
 """
 
 import numpy as np
