@@ -29,10 +29,9 @@ from comity.commons.attempts import (
     opened_of,
 )
 from comity.commons.dealing import expected_start
-from comity.commons.exposure import exposed_by
+from comity.commons.exposure import attempts_of_round, exposed_by
 from comity.commons.opening import (
     Waiting,
-    attempts_of_round,
     expected_open,
     has_unused_key,
     may_take_part,
@@ -57,6 +56,8 @@ from comity.commons.owed import SaySeen as SaySeen
 from comity.commons.owed import SayStart as SayStart
 from comity.commons.owed import SignRelease as SignRelease
 from comity.commons.phases import (
+    committers,
+    joiners,
     next_deadline_s,
     open_complaints,
     round_time_s,
@@ -112,19 +113,19 @@ def waiting_for(state: State, study: Study) -> Waiting | None:
     if attempt is None:
         expected = expected_open(state, study.id)
         return expected if isinstance(expected, Waiting) else None
-    seats, reason = _waited_for(attempt)
+    seats, reason = _waited_for(study, attempt)
     opened = opened_of(attempt)
     if isinstance(attempt, Starting | Closing):
         return Waiting(study.id, (state.host,), reason)
     return Waiting(study.id, tuple(opened.member(seat) for seat in sorted(seats)), reason)
 
 
-def _waited_for(attempt: Live) -> tuple[frozenset[Seat], str]:
+def _waited_for(study: Study, attempt: Live) -> tuple[frozenset[Seat], str]:
     everybody = frozenset(Seat(seat) for seat in range(1, opened_of(attempt).count + 1))
     here = everybody - attempt.abandons.keys()
     match attempt:
         case Joining():
-            return here - attempt.joins.keys(), "to join"
+            return joiners(study, attempt.opened) & here - attempt.joins.keys(), "to join"
         case Readying():
             waited = frozenset(attempt.joins) - attempt.readies.keys()
             return waited & here, "to open its shares and be ready"
@@ -134,7 +135,7 @@ def _waited_for(attempt: Live) -> tuple[frozenset[Seat], str]:
         case Starting():
             return frozenset(), "to start the attempt"
         case Masking():
-            waited = attempt.started.participants - attempt.commits.keys()
+            waited = committers(study, attempt.started) - attempt.commits.keys()
             return waited & here, "to train and commit its masked vector"
         case Closing():
             return frozenset(), "to add the vectors and close"
@@ -251,7 +252,8 @@ def _in_attempt(
     match attempt:
         case Joining():
             final = min(study.roster_index, opened.index) < final_size
-            if final and willing and seat not in attempt.joins:
+            due = joiners(study, opened) - attempt.joins.keys()
+            if final and willing and seat in due:
                 yield SayJoin(opened)
         case Readying():
             if seat in attempt.joins and seat not in attempt.readies:
@@ -263,7 +265,7 @@ def _in_attempt(
         case Starting():
             pass
         case Masking():
-            if seat in attempt.started.participants and seat not in attempt.commits:
+            if seat in committers(study, attempt.started) - attempt.commits.keys():
                 yield SayCommit(attempt.started) if willing else _unwilling(attempt)
         case Closing():
             if now_s >= opened.time_s + opened.deadlines.confirm_by_s:

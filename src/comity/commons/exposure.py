@@ -1,6 +1,7 @@
-"""Nearly equal sets: whose update the difference of two sums would nearly show.
+"""Which sets may be summed beside those that were: one set per work, and none nearly equal.
 
-Without noise, two sums whose sets differ by 1 to c+1 members give away those members
+After a burned attempt, its work may be summed again over the very same set only (R6). And without
+noise, two sums whose sets differ by 1 to c+1 members give away those members
 (aggregation.md 5.10). Such a set is refused, and the study waits, unless each of them consented to
 being exposed or left by itself.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from comity.commons.attempts import End
+from comity.commons.attempts import End, Ended
 from comity.commons.state import State, Study
 from comity.values import MemberId
 
@@ -34,6 +35,27 @@ def exposed_by(study: Study, state: State, members: frozenset[MemberId]) -> froz
             if 1 <= len(apart) <= near:
                 exposed.update(m for m in apart if not _accepts(study, past, m, members))
     return frozenset(exposed)
+
+
+def attempts_of_round(study: Study) -> tuple[Ended, ...]:
+    """The ended attempts of the round that is due, oldest first."""
+    number = study.round_no
+    start = len(study.ended)
+    while start and study.ended[start - 1].opened.round_no == number:
+        start -= 1
+    return study.ended[start:]
+
+
+def burned_set(study: Study) -> frozenset[MemberId] | None:
+    """The only set that the round that is due may still be summed over; None: any.
+
+    It is the U of a burned attempt of this round that is not sealed (R6). Members outside it do
+    not commit; they join only when the others are too few for an attempt.
+    """
+    for attempt in reversed(attempts_of_round(study)):
+        if attempt.end is End.BURNED and attempt.sets:
+            return next(iter(attempt.sets))
+    return None
 
 
 def _accepts(study: Study, past: Study, member: MemberId, members: frozenset[MemberId]) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import final
 
-from comity.commons.attempts import End, Ended, Opened
-from comity.commons.exposure import exposed_by
+from comity.commons.attempts import End, Opened
+from comity.commons.exposure import attempts_of_round, exposed_by
 from comity.commons.state import State, Study
 from comity.commons.studies import consent_rule
 from comity.errors import Rule
@@ -64,15 +64,6 @@ def has_unused_key(study: Study, member: MemberId) -> bool:
     """Whether an Open may pin a sealing key of it."""
     enrolment = study.enrolled.get(member)
     return enrolment is not None and enrolment.sealing_key is not None
-
-
-def attempts_of_round(study: Study) -> tuple[Ended, ...]:
-    """The ended attempts of the round that is due, oldest first."""
-    number = study.round_no
-    start = len(study.ended)
-    while start and study.ended[start - 1].opened.round_no == number:
-        start -= 1
-    return study.ended[start:]
 
 
 def expected_open(state: State, study_id: StatementId) -> RoundOpen | Waiting:

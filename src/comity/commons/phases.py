@@ -27,12 +27,13 @@ from comity.commons.attempts import (
     Readying,
     Resolving,
     Revealing,
+    Started,
     Starting,
     closed_of,
     opened_of,
     started_of,
 )
-from comity.commons.exposure import exposed_by
+from comity.commons.exposure import burned_set, exposed_by
 from comity.commons.state import State, Study
 from comity.values import Digest, MemberId, Seat
 
@@ -40,6 +41,29 @@ from comity.values import Digest, MemberId, Seat
 def members_needed(opened: Opened) -> int:
     """max(u_min, t): with fewer participants neither quorum could ever form (4)."""
     return max(opened.survivors_min, opened.quorum)
+
+
+def joiners(study: Study, opened: Opened) -> frozenset[Seat]:
+    """Whose Joins joining waits for: all, or those that may commit when they are enough (R6)."""
+    only = burned_set(study)
+    if only is None or len(only) < members_needed(opened):
+        return frozenset(Seat(seat) for seat in range(1, opened.count + 1))
+    return seats_of(opened, only)
+
+
+def committers(study: Study, started: Started) -> frozenset[Seat]:
+    """Who may commit: the participants, after a burned attempt those of its set only (R6)."""
+    only = burned_set(study)
+    if only is None:
+        return started.participants
+    return started.participants & seats_of(started.opened, only)
+
+
+def seats_of(opened: Opened, members: frozenset[MemberId]) -> frozenset[Seat]:
+    """The members' places in the roster."""
+    return frozenset(
+        Seat(seat) for seat, member in enumerate(opened.roster, start=1) if member in members
+    )
 
 
 def round_time_s(state: State, opened: Opened) -> int:
@@ -137,7 +161,8 @@ def _next(state: State, study: Study, attempt: Live, index: int, now_s: int) -> 
     late = deadline_s is not None and now_s >= deadline_s
     match attempt:
         case Joining():
-            return _close_joining(attempt, index) if late or _all_joined(attempt) else attempt
+            out = joiners(study, attempt.opened) - attempt.joins.keys() - attempt.abandons.keys()
+            return attempt if out and not late else _close_joining(attempt, index)
         case Readying():
             waits = (
                 not late and attempt.joins.keys() - attempt.readies.keys() - attempt.abandons.keys()
@@ -149,18 +174,15 @@ def _next(state: State, study: Study, attempt: Live, index: int, now_s: int) -> 
         case Starting():
             return end(attempt, End.UNSTARTED, index) if late else attempt
         case Masking():
-            out = attempt.started.participants - attempt.commits.keys() - attempt.abandons.keys()
-            return attempt if out and not late else _close_masking(attempt)
+            due = committers(study, attempt.started)
+            out = due - attempt.commits.keys() - attempt.abandons.keys()
+            return attempt if out and not late else _close_masking(study, attempt)
         case Confirming():
             return _close_confirming(attempt) if late or _all_confirmed(attempt) else attempt
         case Closing() | Revealing() | Halted():
             return attempt
         case _:
             assert_never(attempt)
-
-
-def _all_joined(attempt: Joining) -> bool:
-    return len(attempt.joins.keys() | attempt.abandons.keys()) == attempt.opened.count
 
 
 def _all_confirmed(attempt: Confirming) -> bool:
@@ -187,14 +209,18 @@ def _close_resolving(
 ) -> Starting | Ended:
     opened, seats = attempt.opened, participants_of(attempt)
     members = frozenset(opened.member(seat) for seat in seats)
-    # Every honest member would refuse a set that exposes somebody (5.10), so nobody starts it.
-    if len(seats) < members_needed(opened) or exposed_by(study, state, members):
+    summed = burned_set(study) or members
+    # Every honest member would refuse a set that R6 or 5.10 forbids, so nobody starts it.
+    refused = not summed <= members or exposed_by(study, state, summed)
+    if len(seats) < members_needed(opened) or refused:
         return end(attempt, End.UNSTARTED, index)
     return Starting(opened, attempt.joins, seats, attempt.plain, attempt.abandons)
 
 
-def _close_masking(attempt: Masking) -> Closing | Halted:
-    if len(attempt.commits) < attempt.started.opened.survivors_min:
+def _close_masking(study: Study, attempt: Masking) -> Closing | Halted:
+    few = len(attempt.commits) < attempt.started.opened.survivors_min
+    # After a burned attempt a set that lacks one of its members would be confirmed by nobody.
+    if few or (burned_set(study) and attempt.commits.keys() != committers(study, attempt.started)):
         return Halted(attempt.started, None, {}, (), attempt.abandons)
     return Closing(attempt.started, attempt.commits, attempt.abandons)
 

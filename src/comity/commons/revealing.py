@@ -29,8 +29,8 @@ from comity.commons.attempts import (
     opened_of,
     started_of,
 )
-from comity.commons.phases import kind_of, round_time_s, sets_of
-from comity.commons.state import State
+from comity.commons.phases import committers, kind_of, round_time_s, sets_of
+from comity.commons.state import State, Study
 from comity.errors import Rule
 from comity.statements.entries import Entry
 from comity.statements.rounds import (
@@ -58,14 +58,14 @@ from comity.values import (
 )
 
 
-def commit(attempt: Live, seat: Seat, body: RoundCommit, entry: Entry) -> Live | Rule:
+def commit(study: Study, attempt: Live, seat: Seat, body: RoundCommit, entry: Entry) -> Live | Rule:
     """round.commit: a participant's masked vector, while masking."""
     started = started_of(attempt)
     if started is None:
         return Rule.PHASE_NOT_OPEN
     if not isinstance(attempt, Masking):
         return Rule.PHASE_CLOSED
-    if seat not in started.participants:
+    if seat not in committers(study, started):
         return Rule.WRONG_PARTY
     if seat in attempt.commits:
         return Rule.SAID_BEFORE

@@ -129,7 +129,7 @@ def _said(state: State, study: Study, attempt: Live, entry: Entry, body: _Said) 
         case RoundResolve():
             return dealing.resolve(attempt, seat, body)
         case RoundCommit():
-            return revealing.commit(attempt, seat, body, entry)
+            return revealing.commit(study, attempt, seat, body, entry)
         case RoundConfirm():
             return revealing.confirm(attempt, seat, body)
         case RoundDispute():
