@@ -1,0 +1,252 @@
+"""What each rule means and what to do next: the words of docs/rules.md, one place for all of them.
+
+`make docs` writes the page from here; the house test fails when a rule is missing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from comity.errors import Rule
+
+SECTIONS: Final[tuple[tuple[str, tuple[Rule, ...]], ...]] = (
+    (
+        "Not admissible: such a statement never enters the log",
+        (
+            Rule.UNKNOWN_AUTHOR,
+            Rule.WRONG_COMMONS,
+            Rule.CHAIN_BROKEN,
+            Rule.HEAD_UNKNOWN,
+            Rule.HELD_BACK,
+        ),
+    ),
+    (
+        "Of any statement",
+        (
+            Rule.NOT_FOUNDED,
+            Rule.WRONG_PARTY,
+            Rule.NO_SUCH_THING,
+            Rule.SAID_BEFORE,
+            Rule.TOO_SOON,
+            Rule.TOO_MANY,
+        ),
+    ),
+    ("Founding and data sets", (Rule.KEYS_NOT_IN_CHARTER, Rule.KEY_USED, Rule.ID_TAKEN)),
+    (
+        "Studies and consent",
+        (
+            Rule.STUDY_OUT_OF_BOUNDS,
+            Rule.BUDGET_WITHOUT_EVENTS,
+            Rule.VERSION_NOT_DECLARED,
+            Rule.NO_CONSENT,
+            Rule.SEALING_KEY_INVALID,
+            Rule.SEALING_KEY_USED,
+            Rule.SERIAL_NOT_NEXT,
+        ),
+    ),
+    ("Votes and releases", (Rule.BASE_CHANGED, Rule.VOTE_CLOSED, Rule.NOT_DECIDED)),
+    (
+        "Rounds",
+        (
+            Rule.NOT_AS_DERIVED,
+            Rule.ATTEMPT_NOT_ENDED,
+            Rule.ROUND_NOT_OPEN,
+            Rule.PHASE_CLOSED,
+            Rule.PHASE_NOT_OPEN,
+            Rule.TOO_FEW,
+            Rule.BAD_POINT,
+            Rule.SHARE_DOES_NOT_FIT,
+            Rule.TOO_MANY_COMPLAINTS,
+            Rule.CHECK_VALUE_MISSING,
+            Rule.AFTER_ABANDON,
+            Rule.BEFORE_QUORUM,
+            Rule.NOT_TRUTHFUL,
+        ),
+    ),
+    (
+        "Only at a member's own node: it does not say the statement",
+        (
+            Rule.SITE_FORBIDS,
+            Rule.SET_NEARLY_EQUAL,
+            Rule.WORK_SUMMED_BEFORE,
+            Rule.AMNESIA,
+            Rule.CLOCK_APART,
+            Rule.SANDBOX_MISSING,
+        ),
+    ),
+)
+"""Every rule, in the order of the page."""
+
+MEANINGS: Final[dict[Rule, tuple[str, str]]] = {
+    Rule.UNKNOWN_AUTHOR: (
+        "Its author has not entered this commons.",
+        "A founder says `commons.found` first; check the id in `node.toml`.",
+    ),
+    Rule.WRONG_COMMONS: (
+        "It was signed for another commons.",
+        "Talk to the host of the commons that the charter names.",
+    ),
+    Rule.CHAIN_BROKEN: (
+        "It does not continue its author's chain: a statement before it is missing, "
+        "or it has the number of one that is logged.",
+        "The node sends its outbox in order. If the log holds a statement that this node did not "
+        "sign, its key is in other hands or it was restored from a backup: stop it, and ask.",
+    ),
+    Rule.HEAD_UNKNOWN: (
+        "The head it names is not one of this log, lies ahead of it, or is older than the one its "
+        "author named before.",
+        "Sync again. If it stays, two histories exist: keep both heads as evidence.",
+    ),
+    Rule.HELD_BACK: (
+        "More statements of its author were void in this commons day than the charter allows.",
+        "Find out why they were void; the next commons day begins anew.",
+    ),
+    Rule.NOT_FOUNDED: (
+        "Not all founders have entered yet.",
+        "Wait for the rest; `comity status` names them.",
+    ),
+    Rule.WRONG_PARTY: (
+        "Its author is not the one who may say it: not the owner, not the host, not in the "
+        "roster, not enrolled, or excluded from the study.",
+        "Nothing: it is not this member's to say.",
+    ),
+    Rule.NO_SUCH_THING: (
+        "The study, data set, proposal, attempt, Close or complaint it names does not exist.",
+        "Check the id; `comity log list` shows what exists.",
+    ),
+    Rule.SAID_BEFORE: (
+        "Its author has said this already, where once is meant.",
+        "Nothing: the first one counts.",
+    ),
+    Rule.TOO_SOON: (
+        "What must come before has not: an hour between two `seen`, a deadline, or the end of the "
+        "phase before.",
+        "Wait; the node tries again by itself.",
+    ),
+    Rule.TOO_MANY: (
+        "Its author has reached a limit: data sets, unfinished studies, or open proposals.",
+        "Finish some first.",
+    ),
+    Rule.KEYS_NOT_IN_CHARTER: (
+        "The key set is not the one whose digest the charter lists for this founder.",
+        "Use the key file made before the charter was signed, or found another commons.",
+    ),
+    Rule.KEY_USED: (
+        "One of its keys is another member's, or stands in another role.",
+        "Make new keys and found with them.",
+    ),
+    Rule.ID_TAKEN: ("The data-set id is another member's.", "Choose another id."),
+    Rule.STUDY_OUT_OF_BOUNDS: (
+        "The plan is outside the charter's bounds, or outside what a secure sum needs.",
+        "Change the plan; the message names the field and the range.",
+    ),
+    Rule.BUDGET_WITHOUT_EVENTS: (
+        "The data set has a privacy budget, and no study of this version adds noise.",
+        "Wait for differential privacy, or declare the data set without a budget.",
+    ),
+    Rule.VERSION_NOT_DECLARED: (
+        "It names a version of the data set that is not the declared one.",
+        "Declare the new version with `comity data add`, then give consent again.",
+    ),
+    Rule.NO_CONSENT: (
+        "The owner has given no consent to this study, or has taken it back.",
+        "The data's owner decides: `comity consent give`.",
+    ),
+    Rule.SEALING_KEY_INVALID: (
+        "The sealing key is not one that everybody can seal to.",
+        "A node makes them itself; this one is broken or hostile.",
+    ),
+    Rule.SEALING_KEY_USED: (
+        "This sealing key was shown before in this commons.",
+        "A sealing key serves one attempt: bring a new one.",
+    ),
+    Rule.SERIAL_NOT_NEXT: (
+        "The enrolment does not carry the next serial of this member in this study.",
+        "Sync, then enrol again.",
+    ),
+    Rule.BASE_CHANGED: (
+        "The proposal is not about the study's newest accepted result.",
+        "Propose the newest one.",
+    ),
+    Rule.VOTE_CLOSED: ("The vote is decided.", "Open a new proposal."),
+    Rule.NOT_DECIDED: (
+        "No decision for this manifest and this model stands.",
+        "Wait for the vote; sign only what was decided.",
+    ),
+    Rule.NOT_AS_DERIVED: (
+        "It repeats something that follows from the log, and repeats it differently: a roster, "
+        "participants, survivors, a model, a binding.",
+        "Nobody follows it. If the host says such things, replace it.",
+    ),
+    Rule.ATTEMPT_NOT_ENDED: (
+        "The attempt before it is still open.",
+        "No deadline ends a started attempt: wait for its members, or abandon.",
+    ),
+    Rule.ROUND_NOT_OPEN: (
+        "The attempt is over, the study has all its rounds, or its attempts are used up.",
+        "Nothing, or register a new study.",
+    ),
+    Rule.PHASE_CLOSED: (
+        "Its phase is over: all had spoken, or the deadline had passed in round time.",
+        "Too late for this attempt; the next one may follow.",
+    ),
+    Rule.PHASE_NOT_OPEN: ("Its phase has not begun.", "The node waits for the phase before."),
+    Rule.TOO_FEW: (
+        "Fewer members than secrecy and the quorums need.",
+        "Wait for more to enrol, or to commit.",
+    ),
+    Rule.BAD_POINT: (
+        "The ephemeral key is not canonical, of low order, or another member's.",
+        "A node makes them itself; this one is broken or hostile.",
+    ),
+    Rule.SHARE_DOES_NOT_FIT: (
+        "A share or secret does not fit what its dealer committed to.",
+        "Its author is named by the log; others recover the secret without it.",
+    ),
+    Rule.TOO_MANY_COMPLAINTS: (
+        "More than c members complain of this dealer: it is false and must publish nothing.",
+        "The attempt goes on without it.",
+    ),
+    Rule.CHECK_VALUE_MISSING: (
+        "A survivor confirmed without a check value, another with one, or the value is too big.",
+        "A node makes them itself; this one is broken or hostile.",
+    ),
+    Rule.AFTER_ABANDON: (
+        "Its author has abandoned the attempt, which is its last word in it.",
+        "Take part in the next attempt.",
+    ),
+    Rule.BEFORE_QUORUM: (
+        "Fewer than t members have confirmed this Close, so nothing may be revealed.",
+        "Wait. Whoever reveals now is broken or hostile.",
+    ),
+    Rule.NOT_TRUTHFUL: (
+        "An Abandon that denies what its author has confirmed or revealed in the log.",
+        "Its author is shown lying by its own statements.",
+    ),
+    Rule.SITE_FORBIDS: (
+        "`site.toml` does not allow it: the code, the size of the sum, the rounds, exposure.",
+        "The site's owner changes the policy, or the study asks for less.",
+    ),
+    Rule.SET_NEARLY_EQUAL: (
+        "The set of members differs from an earlier one by 1 to c+1 members that have not agreed "
+        "to be exposed: the two sums would nearly show their updates.",
+        "Wait for the missing members, or ask them for consent to exposure.",
+    ),
+    Rule.WORK_SUMMED_BEFORE: (
+        "The same work was summed, or may have been, over another set of members.",
+        "Repeat it with the same members only, or register other work.",
+    ),
+    Rule.AMNESIA: (
+        "The node's journal is older than the log knows it to be: it was restored from a backup.",
+        "It leaves every open attempt; read the message, then enrol again.",
+    ),
+    Rule.CLOCK_APART: (
+        "Two clocks differ by more than five minutes.",
+        "Set the clock; the message says by how much, and which side is ahead.",
+    ),
+    Rule.SANDBOX_MISSING: (
+        "This machine cannot confine a study's code as the site policy demands.",
+        'Use a newer kernel, or let the owner set `sandbox = "warn"` in `site.toml`.',
+    ),
+}
+"""For each rule: what it means, and what to do next."""
