@@ -17,6 +17,7 @@ from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, S
 from comity.node.isolation import Limits
 from comity.node.sandbox import Sandbox
 from comity.node.sandbox_wire import Checked, Evaluate, Evaluated, Train, Trained
+from comity.values import STUDY_FILE_BYTES_MAX
 from tests.node.sandbox_site import SEED, STUDY, TABLE, Site, opened
 
 
@@ -182,7 +183,7 @@ def test_paths_and_limits_that_cannot_work_are_the_operators_fault(site: Site) -
         Sandbox.start(site.folder / "absent.py", None, site.folder / "work")
     with pytest.raises(Misconfigured, match="limits"):
         site.start(limits=Limits(memory_bytes=2**25))
-    (site.folder / "long.py").write_text("#" * (2**20 + 1))
+    (site.folder / "long.py").write_text("#" * (STUDY_FILE_BYTES_MAX + 1))
     with pytest.raises(Misconfigured, match="at most"):
         Sandbox.start(site.folder / "long.py", None, site.folder / "work")
 

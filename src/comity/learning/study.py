@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NoReturn, TypeVar, cast, final, get_args
 
 import msgspec
-import numpy as np
+from numpy.random import Generator
 
 from comity.aggregation.layout import DIMENSIONS_MAX, Layout, Segment, layout_fault
 from comity.errors import Malformed, StudyFault, StudyFaultKind
@@ -255,7 +255,7 @@ class LoadedStudy:
 
     study: Study
     initial: Callable[[int], Mapping[str, Float32Array]]
-    train: Callable[[Tensors, Table, np.random.Generator], tuple[Mapping[str, Float32Array], int]]
+    train: Callable[[Tensors, Table, Generator], tuple[Mapping[str, Float32Array], int]]
     evaluate: Callable[[Tensors, Table], Mapping[str, float]]
 
 
@@ -276,7 +276,7 @@ def load(namespace: Mapping[str, object]) -> LoadedStudy:
         ),
         cast(
             Callable[
-                [Tensors, Table, np.random.Generator], tuple[Mapping[str, Float32Array], int]
+                [Tensors, Table, Generator], tuple[Mapping[str, Float32Array], int]
             ],  # checked where the result is used
             _function(namespace, "train", ("weights", "table", "rng")),
         ),

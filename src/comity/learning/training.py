@@ -13,6 +13,7 @@ from typing import final
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import PCG64, Generator
 
 from comity.aggregation.layout import Layout
 from comity.learning.model import to_flat, to_tensors
@@ -21,7 +22,7 @@ from comity.learning.study import Tensors
 
 
 def batches(
-    rng: np.random.Generator, rows_count: int, batch_size: int, batches_count: int
+    rng: Generator, rows_count: int, batch_size: int, batches_count: int
 ) -> Iterator[npt.NDArray[np.intp]]:
     """Row numbers of `batches_count` mini-batches; reshuffled in each pass, the last one kept.
 
@@ -106,7 +107,7 @@ class Logistic:
         return np.append(off @ x, off.sum()) / len(rows)
 
 
-def first_weights(rng: np.random.Generator, features_count: int) -> Float64Array:
+def first_weights(rng: Generator, features_count: int) -> Float64Array:
     """Slopes and intercept drawn from U(-1/sqrt f, 1/sqrt f), as PyTorch's linear layer does."""
     bound = 1.0 / math.sqrt(features_count)
     return rng.uniform(-bound, bound, features_count + 1)
@@ -123,7 +124,7 @@ def alone(
     layout: Layout,
     rule: Rule,
     first: Float32Array,
-    train: Callable[[Tensors, np.random.Generator], tuple[Mapping[str, Float32Array], int]],
+    train: Callable[[Tensors, Generator], tuple[Mapping[str, Float32Array], int]],
     seeds: Iterator[bytes],
 ) -> Float32Array:
     """The model a member gets by itself: same method, same rounds, nobody else.
@@ -159,7 +160,7 @@ def clipped(layout: Layout, change: Float64Array) -> Float64Array:
     return held
 
 
-def generator(seed: bytes) -> np.random.Generator:
+def generator(seed: bytes) -> Generator:
     """PCG64 from 32 bytes; the same seed gives the same numbers everywhere."""
     assert len(seed) == 32
-    return np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
+    return Generator(PCG64(int.from_bytes(seed, "big")))

@@ -57,10 +57,12 @@ STEPS_A_ROUND = 100
 
 
 def initial(seed: int) -> Tensors:
+    """Small random weights, the same for everybody."""
     return split(first_weights(np.random.default_rng(seed), len(FEATURES)))
 
 
 def train(weights: Tensors, table: Table, rng: Generator) -> tuple[Tensors, int]:
+    """100 steps on this site's training rows."""
     rows = table.only("part", "train")
     task = Logistic(features(rows, table), rows["malignant"])
     steps = batches(rng, len(rows), BATCH_SIZE, STEPS_A_ROUND)
@@ -68,6 +70,7 @@ def train(weights: Tensors, table: Table, rng: Generator) -> tuple[Tensors, int]
 
 
 def evaluate(weights: Tensors, table: Table) -> dict[str, float]:
+    """How good the model is on this site's test rows."""
     rows = table.only("part", "test")
     labels = rows["malignant"]
     chances = Logistic(features(rows, table), labels).chances(joined(weights))
@@ -79,6 +82,7 @@ def evaluate(weights: Tensors, table: Table) -> dict[str, float]:
 
 
 def features(rows: Table, table: Table) -> Float64Array:
+    """30 columns, standardised."""
     training = table.only("part", "train")
     return standardised(
         np.column_stack([rows[name] for name in FEATURES]),
@@ -87,9 +91,11 @@ def features(rows: Table, table: Table) -> Float64Array:
 
 
 def joined(weights: Tensors) -> Float64Array:
+    """The model as one vector: slopes, then intercept."""
     return np.concatenate((weights["slopes"], weights["intercept"])).astype(np.float64)
 
 
 def split(vector: Float64Array) -> Tensors:
+    """The vector as the model's two tensors."""
     slopes, intercept = np.split(vector.astype(np.float32), [len(FEATURES)])
     return {"slopes": slopes, "intercept": intercept}
