@@ -1,0 +1,273 @@
+"""What may be asked of a running node, on the wire: one struct for each wish, and its answer.
+
+A wish holds what the function of `wishes` of the same name takes; `fulfil` calls that function.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, assert_never, final
+
+from msgspec import Meta, Struct
+
+from comity.node import wishes
+from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
+from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
+from comity.node.releasing import Written
+from comity.node.reports import (
+    ENTRIES_MAX,
+    AnchorText,
+    EntryProof,
+    EntryShown,
+    Logged,
+    LogPage,
+    Status,
+)
+from comity.node.station import Station
+from comity.node.wishes import Said
+from comity.statements.fields import Count, SlugField, StatementIdField, TextField
+from comity.values import DEADLINE_S_MAX, LOG_SIZE_MAX, ROSTER_MAX
+
+InLoop = Callable[[Callable[[Station], object]], object]
+"""Runs a function of the station in the thread that owns it, and returns its answer: `Loop.ask`."""
+
+_Name = Annotated[str, Meta(min_length=1, max_length=64)]
+_Path = Annotated[str, Meta(min_length=1, max_length=4_096)]
+_Seconds = Annotated[int, Meta(ge=1, le=DEADLINE_S_MAX)]
+
+
+@final
+class AskStatus(Struct, frozen=True, tag="status", forbid_unknown_fields=True):
+    """`wishes.status`."""
+
+
+@final
+class DeclareDataset(Struct, frozen=True, tag="data-add", forbid_unknown_fields=True):
+    """`wishes.declare_dataset`. path: absolute."""
+
+    dataset: SlugField
+    path: _Path
+    unit: SlugField = "record"
+    title: TextField = ""
+
+
+@final
+class RegisterStudy(Struct, frozen=True, tag="study-register", forbid_unknown_fields=True):
+    """`wishes.register_study`. file: absolute; the other fields as in `PlanTerms`."""
+
+    file: _Path
+    name: SlugField | None = None
+    colluders: Annotated[int, Meta(ge=1, le=ROSTER_MAX)] | None = None
+    survivors_min: Annotated[int, Meta(ge=1, le=ROSTER_MAX)] | None = None
+    attempts_max: Annotated[int, Meta(ge=1, le=1_000)] | None = None
+    phase_s: _Seconds = PHASE_S
+    train_s: _Seconds = TRAIN_S
+
+
+@final
+class GiveConsent(Struct, frozen=True, tag="consent-give", forbid_unknown_fields=True):
+    """`wishes.give_consent`."""
+
+    study: _Name
+    dataset: SlugField | None = None
+    exposed: bool = False
+
+
+@final
+class RefuseConsent(Struct, frozen=True, tag="consent-refuse", forbid_unknown_fields=True):
+    """`wishes.refuse_consent`."""
+
+    study: _Name
+    reason: TextField = ""
+
+
+@final
+class WithdrawConsent(Struct, frozen=True, tag="consent-withdraw", forbid_unknown_fields=True):
+    """`wishes.withdraw_consent`."""
+
+    study: _Name
+    reason: TextField = ""
+
+
+@final
+class CastVote(Struct, frozen=True, tag="vote", forbid_unknown_fields=True):
+    """`wishes.cast_vote`."""
+
+    proposal: _Name
+    choice: Literal["yes", "no", "abstain"]
+    reason: TextField = ""
+
+
+@final
+class ProposeRelease(Struct, frozen=True, tag="release-propose", forbid_unknown_fields=True):
+    """`wishes.propose_release`."""
+
+    study: _Name
+    purpose: TextField = ""
+    licence: TextField = ""
+    reason: TextField = ""
+
+
+@final
+class WriteRelease(Struct, frozen=True, tag="release-write", forbid_unknown_fields=True):
+    """`wishes.write_release`. out: absolute."""
+
+    release: _Name
+    out: _Path
+
+
+@final
+class ListLog(Struct, frozen=True, tag="log-list", forbid_unknown_fields=True):
+    """`wishes.log_entries`. start: negative counts from the end."""
+
+    start: Annotated[int, Meta(ge=-LOG_SIZE_MAX, le=LOG_SIZE_MAX)] = 0
+    count: Annotated[int, Meta(ge=0, le=ENTRIES_MAX)] = 100
+
+
+@final
+class ShowEntry(Struct, frozen=True, tag="log-show", forbid_unknown_fields=True):
+    """`wishes.show_entry`."""
+
+    index: Count
+
+
+@final
+class ProveEntry(Struct, frozen=True, tag="log-prove", forbid_unknown_fields=True):
+    """`wishes.prove_entry`."""
+
+    index: Count
+
+
+@final
+class ShowAnchor(Struct, frozen=True, tag="anchor-show", forbid_unknown_fields=True):
+    """`wishes.anchor`."""
+
+
+@final
+class AskLogged(Struct, frozen=True, tag="logged", forbid_unknown_fields=True):
+    """`wishes.logged`."""
+
+    statement: StatementIdField
+    start: Count = 0
+
+
+@final
+class EvaluateStudy(Struct, frozen=True, tag="study-evaluate", forbid_unknown_fields=True):
+    """`wishes.evaluate`."""
+
+    study: _Name
+
+
+Wish = (
+    AskStatus
+    | DeclareDataset
+    | RegisterStudy
+    | GiveConsent
+    | RefuseConsent
+    | WithdrawConsent
+    | CastVote
+    | ProposeRelease
+    | WriteRelease
+    | ListLog
+    | ShowEntry
+    | ProveEntry
+    | ShowAnchor
+    | AskLogged
+    | EvaluateStudy
+)
+
+Result = (
+    Said | Status | LogPage | EntryShown | EntryProof | AnchorText | Logged | Evaluation | Written
+)
+
+
+def reads_only(wish: Wish) -> bool:
+    """Whether the wish can be answered from this node's copy of the log, without any key."""
+    return isinstance(wish, AskStatus | ListLog | ShowEntry | ProveEntry | ShowAnchor | AskLogged)
+
+
+def fulfil(wish: Wish, station: Station) -> Result:
+    """Grant a wish on a station, all in this thread. Raises what its function raises."""
+    match wish:
+        case AskStatus():
+            return wishes.status(station)
+        case DeclareDataset():
+            return wishes.declare_dataset(
+                station, wish.dataset, Path(wish.path), unit=wish.unit, title=wish.title
+            )
+        case RegisterStudy():
+            return wishes.register_study(
+                station, Path(wish.file), terms=_terms(wish), name=wish.name
+            )
+        case GiveConsent():
+            return wishes.give_consent(
+                station, wish.study, dataset=wish.dataset, exposed=wish.exposed
+            )
+        case RefuseConsent():
+            return wishes.refuse_consent(station, wish.study, reason=wish.reason)
+        case WithdrawConsent():
+            return wishes.withdraw_consent(station, wish.study, reason=wish.reason)
+        case CastVote():
+            return wishes.cast_vote(station, wish.proposal, wish.choice, reason=wish.reason)
+        case ProposeRelease():
+            return wishes.propose_release(
+                station,
+                wish.study,
+                purpose=wish.purpose,
+                licence=wish.licence,
+                reason=wish.reason,
+            )
+        case WriteRelease():
+            return wishes.write_release(station, wish.release, Path(wish.out))
+        case ListLog():
+            return wishes.log_entries(station, wish.start, wish.count)
+        case ShowEntry():
+            return wishes.show_entry(station, wish.index)
+        case ProveEntry():
+            return wishes.prove_entry(station, wish.index)
+        case ShowAnchor():
+            return wishes.anchor(station)
+        case AskLogged():
+            return wishes.logged(station, wish.statement, wish.start)
+        case EvaluateStudy():
+            return wishes.evaluate(station, wish.study)
+        case _:
+            assert_never(wish)
+
+
+def fulfil_beside(wish: Wish, station: Station, in_loop: InLoop) -> Result:
+    """Grant a wish of another thread than the loop's, which goes on while a study's process runs.
+
+    Args:
+        station: only its folder and its unchanging policy are used outside the loop.
+    """
+    match wish:
+        case RegisterStudy():
+            with tempfile.TemporaryDirectory(dir=station.work) as work:
+                parts = study_parts(Path(wish.file), Path(work), station.site)
+                return _result(
+                    in_loop(
+                        lambda s: wishes.register_parts(
+                            s, parts, terms=_terms(wish), name=wish.name
+                        )
+                    )
+                )
+        case EvaluateStudy():
+            task = in_loop(lambda s: evaluation_task(s, wish.study))
+            assert isinstance(task, EvaluationTask)
+            return run_evaluation(task)
+        case _:
+            return _result(in_loop(lambda s: fulfil(wish, s)))
+
+
+def _terms(wish: RegisterStudy) -> PlanTerms:
+    return PlanTerms(
+        wish.colluders, wish.survivors_min, wish.attempts_max, wish.phase_s, wish.train_s
+    )
+
+
+def _result(answer: object) -> Result:
+    assert isinstance(answer, Result)
+    return answer

@@ -1,0 +1,286 @@
+"""What a person may ask of a node, as plain functions of its open station.
+
+Commands, the demo and notebooks call exactly these, in the loop's thread (`Loop.ask`) or on a
+station without a loop. Each checks what this site knows, says at most one statement, and answers at
+once; `logged` tells what the log made of it. What is only read is in `reports.py`, what takes long
+in `planning.py` and `evaluating.py`; this module names them all.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, final
+
+import msgspec
+from msgspec import Struct
+
+from comity.commons.fold import next_link
+from comity.commons.state import Dataset
+from comity.errors import Misconfigured, Refused, Rule
+from comity.node.evaluating import Evaluation as Evaluation
+from comity.node.evaluating import evaluate as evaluate
+from comity.node.lookup import find_proposal, find_study
+from comity.node.planning import PlanTerms as PlanTerms
+from comity.node.planning import StudyParts as StudyParts
+from comity.node.planning import plan_of, study_parts
+from comity.node.practice import LocalDataset, local_dataset, version_of
+from comity.node.releasing import Written as Written
+from comity.node.releasing import proposal_of, release_motion
+from comity.node.releasing import write_release as write_release
+from comity.node.reports import anchor as anchor
+from comity.node.reports import log_entries as log_entries
+from comity.node.reports import logged as logged
+from comity.node.reports import prove_entry as prove_entry
+from comity.node.reports import show_entry as show_entry
+from comity.node.reports import status as status
+from comity.node.station import Station, random_bytes
+from comity.statements.entries import Body
+from comity.statements.governing import VoteCast
+from comity.statements.studies import (
+    ConsentGive,
+    ConsentRefuse,
+    ConsentWithdraw,
+    DatasetDeclare,
+    StudyRegister,
+)
+from comity.statements.wire import read
+from comity.values import (
+    TEXT_BYTES_MAX,
+    DatasetId,
+    StatementId,
+    is_slug,
+)
+
+Choice = Literal["yes", "no", "abstain"]
+
+
+@final
+class Said(Struct, frozen=True, tag="said"):
+    """A statement that waits in the journal, or is delivered already.
+
+    size: of the log when it was said; its entry has this index or a larger one.
+    """
+
+    statement: StatementId
+    about: str
+    size: int
+
+
+# -- data sets and studies -----------------------------------------------------------------------
+
+
+def declare_dataset(
+    station: Station, dataset: str, path: Path, *, unit: str = "record", title: str = ""
+) -> Said:
+    """Declare a data file of this site, or its new version. Its bytes and its place stay here.
+
+    Args:
+        dataset: a slug, unique in the commons. path: the table; the study reads it there.
+        unit: what one row stands for, a slug.
+    Raises:
+        Misconfigured: no slug, or the file cannot be read.
+        Refused: SAID_BEFORE when this version is declared already; ID_TAKEN.
+    """
+    for name, text in (("data set id", dataset), ("unit", unit)):
+        if not is_slug(text):
+            raise Misconfigured(f"a {name} has a-z, 0-9, hyphens and dots only, not {text!r}")
+    path = path.resolve()
+    place = f"dataset/{dataset}"
+    known = station.journal.get(place)
+    salt = random_bytes(32)
+    if known is not None:
+        before = msgspec.msgpack.decode(known, type=LocalDataset)
+        if version_of(path, before.salt) == before.version:
+            salt = before.salt
+    version = version_of(path, salt)
+    body = DatasetDeclare(
+        dataset=DatasetId(dataset), unit=unit, version=version, title=_text("title", title)
+    )
+    local = LocalDataset(str(path), salt, version)
+    # Die between the two: this node knows a version that it has not declared; it says so again.
+    station.journal.put(place, msgspec.msgpack.encode(local))
+    return _say(station, body, dataset)
+
+
+def register_study(
+    station: Station,
+    file: Path,
+    *,
+    terms: PlanTerms | None = None,
+    name: str | None = None,
+) -> Said:
+    """Register a study file: derive its plan in the sandbox, store its blobs, say study.register.
+
+    Args:
+        file: the study file, at most 1 MiB.
+        terms: what the plan fixes beside the file; safe for this commons when None.
+        name: of the study, a slug; the file's own when None.
+    Raises:
+        StudyFault: the file does not load. Refused: STUDY_OUT_OF_BOUNDS, with the setting;
+            SANDBOX_MISSING.
+    """
+    with tempfile.TemporaryDirectory(dir=station.work) as work:
+        parts = study_parts(file, Path(work), station.site)
+        return register_parts(station, parts, terms=terms, name=name)
+
+
+def register_parts(
+    station: Station, parts: StudyParts, *, terms: PlanTerms | None = None, name: str | None = None
+) -> Said:
+    """The second half of `register_study`, quick: from what the sandbox gave."""
+    charter = station.replica.state.charter
+    plan = plan_of(parts, charter, terms or PlanTerms())
+    title = parts.card.title
+    body = StudyRegister(name=_slug(name or parts.card.name), plan=plan, title=title)
+    for blob, place in parts.blobs.items():
+        station.blobs.adopt(place, blob)
+    return _say(station, body, body.name)
+
+
+# -- consent -------------------------------------------------------------------------------------
+
+
+def give_consent(
+    station: Station, study: str, *, dataset: str | None = None, exposed: bool = False
+) -> Said:
+    """Let a study use a data set of this site, in the version declared.
+
+    Args:
+        study: id, its beginning, or name.
+        dataset: may be left out where the site has one only.
+        exposed: accept that absences of others may show nearly this site's update.
+    Raises:
+        Refused: NO_SUCH_THING; WRONG_PARTY; VERSION_NOT_DECLARED when the file has changed;
+            SITE_FORBIDS when `site.toml` does not let this site be exposed.
+    """
+    state = station.replica.state
+    found = find_study(state, study)
+    declared = _own_dataset(station, dataset)
+    here = local_dataset(station, declared.id).version_now()
+    if here != declared.version:
+        raise Refused(
+            Rule.VERSION_NOT_DECLARED,
+            f"the file of {declared.id} has changed since it was declared: run"
+            f" `comity data add {declared.id} FILE` again, then consent",
+        )
+    if exposed and not station.site.exposed:
+        raise Refused(
+            Rule.SITE_FORBIDS,
+            "site.toml says exposed = false: this site waits rather than be exposed; consent"
+            " without --exposed, or change site.toml and restart the node",
+        )
+    body = ConsentGive(
+        dataset=declared.id, exposed=exposed, study=found.id, version=declared.version
+    )
+    return _say(station, body, found.register.name)
+
+
+def refuse_consent(station: Station, study: str, *, reason: str = "") -> Said:
+    """Say no to a study; ends a yes as a withdrawal does. Raises Refused."""
+    found = find_study(station.replica.state, study)
+    body = ConsentRefuse(study=found.id, reason=_text("reason", reason))
+    return _say(station, body, found.register.name)
+
+
+def withdraw_consent(station: Station, study: str, *, reason: str = "") -> Said:
+    """Take a yes back; what is committed already may still be in a sum. Raises Refused."""
+    found = find_study(station.replica.state, study)
+    body = ConsentWithdraw(study=found.id, reason=_text("reason", reason))
+    return _say(station, body, found.register.name)
+
+
+# -- releases and votes --------------------------------------------------------------------------
+
+
+def propose_release(
+    station: Station,
+    study: str,
+    *,
+    purpose: str = "",
+    licence: str = "",
+    reason: str = "",
+    reports: Mapping[str, bytes] | None = None,
+) -> Said:
+    """Put the newest result of a study to the vote, with all content it would be published as.
+
+    Args:
+        study: id, its beginning, or name. reports: name to JSON bytes.
+        purpose, licence: for the model card. reason: for the voters. Plain texts.
+    Raises:
+        Refused: NO_SUCH_THING, TOO_SOON, SAID_BEFORE. Unavailable: the host does not take a blob.
+    """
+    motion = release_motion(
+        station,
+        study,
+        purpose=_text("purpose", purpose),
+        licence=_text("licence", licence),
+        reports=reports,
+    )
+    body = proposal_of(motion, _text("reason", reason))
+    return _say(station, body, station.replica.state.studies[motion.study].register.name)
+
+
+def cast_vote(station: Station, proposal: str, choice: Choice, *, reason: str = "") -> Said:
+    """Vote on a proposal; the last vote before the decision counts.
+
+    Args:
+        proposal: id or its beginning. choice: "yes", "no" or "abstain".
+    Raises:
+        Refused: NO_SUCH_THING, VOTE_CLOSED, SAID_BEFORE.
+    """
+    if choice not in ("yes", "no", "abstain"):
+        raise Misconfigured(f"a vote is yes, no or abstain, not {choice!r}")
+    found = find_proposal(station.replica.state, proposal)
+    body = VoteCast(choice=choice, proposal=found.id, reason=_text("reason", reason))
+    return _say(station, body, found.id[:12])
+
+
+# -- inside ---------------------------------------------------------------------------------------
+
+
+def _own_dataset(station: Station, dataset: str | None) -> Dataset:
+    mine = {
+        known.id: known
+        for known in station.replica.state.datasets.values()
+        if known.owner == station.member
+    }
+    if dataset is None and len(mine) == 1:
+        return next(iter(mine.values()))
+    if dataset is None:
+        raise Refused(
+            Rule.NO_SUCH_THING,
+            f"this site has {len(mine)} declared data sets, so say which one with --dataset"
+            if mine
+            else "this site has declared no data set: run `comity data add` first",
+        )
+    if dataset not in mine:
+        raise Refused(
+            Rule.NO_SUCH_THING,
+            f"this site has declared no data set {dataset[:64]!r}: run `comity data add` first",
+        )
+    return mine[DatasetId(dataset)]
+
+
+def _say(station: Station, body: Body, about: str) -> Said:
+    """Say it, or name the very same statement that is on its way to the log already."""
+    state = station.replica.state
+    due, _ = next_link(state, station.member)
+    for envelope in station.journal.waiting():
+        statement = read(envelope).statement
+        if statement.seq >= due and statement.body == body:
+            return Said(statement.id, about, state.size)
+    return Said(station.say(body), about, state.size)
+
+
+def _slug(text: str) -> str:
+    if not is_slug(text):
+        raise Misconfigured(f"a name has a-z, 0-9, hyphens and dots only, not {text!r}")
+    return text
+
+
+def _text(name: str, text: str) -> str:
+    if len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
+        raise Misconfigured(f"a {name} has at most {TEXT_BYTES_MAX} bytes")
+    return text
