@@ -21,6 +21,8 @@ from comity.statements.governing import ProposalOpen
 from comity.statements.rounds import RoundClose, RoundCommit, RoundJoin
 from comity.statements.studies import StudyRegister
 from comity.storage.blobs import FileBlobStore
+from comity.storage.database import pass_by
+from comity.storage.ports import Hook
 from comity.values import (
     BLOB_BYTES_MAX,
     ROW_BYTES,
@@ -37,9 +39,9 @@ UPLOAD_BYTES_MAX: Final = BLOB_BYTES_MAX
 class Bulk:
     """Everything big that the host keeps; used from any thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, hook: Hook = pass_by) -> None:
         self.uploads = Uploads()
-        self._blobs = FileBlobStore(folder / "blobs")
+        self._blobs = FileBlobStore(folder / "blobs", hook=hook)
         self._finished = FileBlobStore(folder / "sums")
         self._sums = Sums(folder / "rounds", self._finished)
 

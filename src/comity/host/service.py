@@ -39,7 +39,7 @@ from comity.log.merkle import Tree, leaf_hash
 from comity.statements.entries import Statement
 from comity.statements.governing import CommonsFound
 from comity.statements.keysets import check as check_envelope
-from comity.statements.wire import Unverified, read
+from comity.statements.wire import read
 from comity.storage.database import pass_by
 from comity.storage.log_store import SqliteLogStore
 from comity.storage.ports import Hook, Row, StoredHead
@@ -104,7 +104,7 @@ class Host:
         charter: of the commons.
         host_key: the *host* key of the member the charter names.
         now: POSIX seconds; only makes the version counter differ after a restart.
-        hook: called at the commit points of the log store.
+        hook: called at the commit points of the log store and the blob store.
     Raises:
         Misconfigured: the stored log does not replay, or is another host's, or a member has shown
             that this host signed more than is stored. Unavailable: another process, or the disk.
@@ -134,7 +134,7 @@ class Host:
         self._store = SqliteLogStore(folder / "host.sqlite", hook=hook)
         try:
             state = self._replay()
-            self.bulk = Bulk(folder)
+            self.bulk = Bulk(folder, hook=hook)
         except BaseException:
             self._store.close()
             raise
@@ -251,8 +251,7 @@ class Host:
 
     def _judge(self, draft: _Draft, envelope: bytes) -> Verdict:
         try:
-            unverified = read(envelope)
-            said = unverified.statement
+            said = read(envelope).statement
             known = draft.indexes.get(said.id, self._indexes.get(said.id))
             if known is not None and self._is_entry(draft, known, envelope):
                 return Logged(known, draft.voids.get(known, self._voids.get(known)))
@@ -261,12 +260,11 @@ class Host:
                     Rule.HELD_BACK,
                     f"too many statements of {said.author} were void today; try again tomorrow",
                 )
-            self._alarm_if_signed_ahead(draft.state, unverified)
             entry = admit(draft.state, self._tree, envelope)
             self._require_own_key(said)
             self.bulk.require(draft.state, said)
         except ComityError as error:
-            return error
+            return self._alarmed(draft.state, envelope, error)
         draft.state, outcome = apply(draft.state, entry)
         leaf = leaf_hash(envelope)
         self._tree.append(leaf)
@@ -300,8 +298,8 @@ class Host:
         self._publish(draft.state, new)
 
     def _publish(self, state: State, head: StoredHead | None) -> None:
+        self.bulk.follow(state)  # first: whoever sees the state may send vectors for it
         self._published = Published(state, head, self._published.version + 1)
-        self.bulk.follow(state)
         for on_change in self._listeners:
             on_change()
 
@@ -396,12 +394,17 @@ class Host:
             return draft.rows[stored].leaf == envelope
         return self._store.entries(index, index + 1) == [envelope]
 
-    def _alarm_if_signed_ahead(self, state: State, unverified: Unverified) -> None:
-        said = unverified.statement
-        key_set = state.keys.get(said.author)
-        if key_set is not None and said.head_size > self._tree.size:
-            check_envelope(unverified, key_set.keys.statement)
-            self.alarm_if_ahead(said.author, said.head_size)
+    def _alarmed(self, state: State, envelope: bytes, error: ComityError) -> ComityError:
+        """The error; behind an alarm when a member signed that it knows more than is here."""
+        if isinstance(error, Refused) and error.rule is Rule.HEAD_UNKNOWN:
+            unverified = read(envelope)
+            said = unverified.statement
+            try:
+                check_envelope(unverified, state.keys[said.author].keys.statement)
+                self.alarm_if_ahead(said.author, said.head_size)
+            except (KeyError, ComityError) as alarm:
+                return alarm if isinstance(alarm, ComityError) else error
+        return error
 
     def _require_own_key(self, said: Statement) -> None:
         body = said.body

@@ -133,9 +133,10 @@ class Sums:
         for study in state.studies.values():
             for attempt in (study.current, *study.ended[-1:]):
                 closed = closed_of(attempt) if attempt is not None else None
-                for fact in closed.commits.values() if closed is not None else ():
+                if closed is None or closed.started.opened.id not in (self._kept or ()):
+                    continue
+                for fact in closed.commits.values():
                     if fact.vector == str(root):
-                        assert closed is not None
                         store = self.vectors(closed.started.opened, fact.seat)
                         return store.path(root) if store.finished(root) else None
         return None
@@ -229,14 +230,17 @@ class Sums:
             self._kept = kept
             for opened in [opened for opened in self._running if opened not in kept]:
                 del self._running[opened]
+        self._worker.submit(self._remove_folders)
+
+    def _remove_folders(self) -> None:
+        # The lock keeps a store from being made in a folder that is being removed.
+        with self._turn:
+            kept = self._kept or frozenset()
             for place in [place for place in self._stores if place[0] not in kept]:
                 del self._stores[place]
-        self._worker.submit(self._remove_folders, kept)
-
-    def _remove_folders(self, kept: frozenset[str]) -> None:
-        for entry in os.scandir(self._folder):
-            if entry.name not in kept:
-                shutil.rmtree(entry.path, ignore_errors=True)
+            for entry in list(os.scandir(self._folder)):
+                if entry.name not in kept:
+                    shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def add_vectors(
