@@ -103,14 +103,6 @@ class Rounds:
         return attempt
 
     @property
-    def attempt_or_none(self) -> Live | None:
-        return self.study.current
-
-    @property
-    def seen(self) -> Seen:
-        return Seen()
-
-    @property
     def last(self) -> Live | Ended:
         """The live attempt, or else the one that ended last."""
         return self.study.current or self.study.ended[-1]

@@ -16,7 +16,7 @@ from comity.commons.duties import duties, something_waits, waiting_for
 from comity.commons.phases import next_deadline_s, round_time_s
 from comity.commons.state import Done
 from comity.errors import Rule
-from comity.statements.governing import ReleaseSign, VoteCast
+from comity.statements.governing import ReleaseSign, Seen, VoteCast
 from comity.statements.studies import ConsentGive, ConsentRefuse, ConsentWithdraw, StudyLeave
 from comity.values import DAY_S, MemberId
 from tests.commons.rounds_world import Rounds
@@ -173,9 +173,9 @@ def test_a_host_that_does_not_close_is_given_up_at_confirm_by() -> None:
     r = Rounds.of(4)
     a, *others = r.members
     r.settle(*others)
-    while not isinstance(r.attempt_or_none, Closing):
+    while not isinstance(r.study.current, Closing):
         r.perform(a)
-        if not isinstance(r.attempt_or_none, Closing):
+        if not isinstance(r.study.current, Closing):
             r.settle(*others)
     assert kinds(r, a) == [owed.SayClose]
     assert kinds(r, others[0]) == []
@@ -189,14 +189,14 @@ def test_a_host_that_does_not_close_is_given_up_at_confirm_by() -> None:
 def test_too_few_confirms_halt_the_attempt_and_seal_it() -> None:
     r = Rounds.of(4)
     *others, d = r.members
-    while not isinstance(r.attempt_or_none, Confirming):
+    while not isinstance(r.study.current, Confirming):
         for member in r.members:
             r.perform(member)
     r.world.now_s = r.opened.time_s + r.opened.deadlines.confirm_by_s
     while not isinstance(r.last, Halted | Ended | Revealing):
         for member in r.members:
             if r.world.state.authors[member].time_s < r.world.now_s:
-                r.world.say(member, r.seen)
+                r.world.say(member, Seen())
     if isinstance(r.last, Halted):
         r.settle(*others)
         assert isinstance(r.last, Ended)
@@ -211,7 +211,7 @@ def test_seen_is_owed_once_a_day_and_when_a_deadline_passes() -> None:
     assert owed.SaySeen not in kinds(r, r.host)
     r.world.now_s = r.opened.time_s + r.opened.deadlines.join_by_s
     assert owed.SaySeen in kinds(r, r.host)
-    r.say(r.host, r.seen)
+    r.say(r.host, Seen())
     assert owed.SaySeen not in kinds(r, r.host)
     r.world.now_s += DAY_S
     assert owed.SaySeen in kinds(r, d)
@@ -284,7 +284,7 @@ def test_duties_are_what_check_allows_in_a_commons_of_strangers_too() -> None:
     *_, stranger = r.world.members
     r.settle(*r.members)
     assert all(isinstance(d, owed.AskConsent) for d in r.owed_by(stranger))
-    body = r.seen
+    body = Seen()
     assert fold.check(r.world.state, stranger, body, r.world.now_s) is Rule.TOO_SOON
     assert r.say(stranger, body) != Done()
     assert not isinstance(r.study.current, Masking)

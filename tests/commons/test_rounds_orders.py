@@ -14,6 +14,7 @@ from comity.commons import fold, rounds
 from comity.commons.attempts import End, Ended, closed_of, opened_of, started_of
 from comity.commons.state import Done
 from comity.statements.entries import Body
+from comity.statements.governing import Seen
 from comity.statements.rounds import (
     RoundAbandon,
     RoundClose,
@@ -123,7 +124,7 @@ def test_any_order_of_statements_keeps_the_laws(
             r.perform(member)
         elif name == "time":
             r.world.now_s += how * 1_200
-            r.say(member, r.seen)
+            r.say(member, Seen())
         else:
             body = body_of(r, name, who, about)
             if body is None:

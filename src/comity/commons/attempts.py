@@ -141,6 +141,8 @@ class Closed:
 @final
 @dataclass(frozen=True, slots=True)
 class Joining:
+    """Opened; roster members join."""
+
     opened: Opened
     joins: Mapping[Seat, JoinFact]
     abandons: Mapping[Seat, AbandonFact]

@@ -55,12 +55,16 @@ class SayOpen:
 @final
 @dataclass(frozen=True, slots=True)
 class SayJoin:
+    """Run the gate, deal, and join."""
+
     opened: Opened
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class SayReady:
+    """Open the shares, and say which dealers' do not fit; brings the next sealing key."""
+
     attempt: Readying
 
 
