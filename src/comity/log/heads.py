@@ -14,6 +14,7 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -128,6 +129,7 @@ def parse_tree_head(text: bytes) -> TreeHead:
     return TreeHead(origin, size, root)
 
 
+@lru_cache(maxsize=64)
 def parse_signed_head(raw: bytes) -> SignedHead:
     """Read a signed note that holds a head; no signature is checked. Raises Malformed."""
     note = parse_note(raw)

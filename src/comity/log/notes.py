@@ -32,6 +32,7 @@ _NAME_CHARS_MAX: Final = 256
 _LINE_START: Final = "\u2014 "
 _KEY_ID_TEXT = re.compile(r"\A[0-9a-f]{8}\Z")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_NOT_IN_NAME = re.compile(r"[\s+\x00-\x1f\ud800-\udfff]")
 
 
 def note_key_id(name: str, key_type: int, public: bytes) -> bytes:
@@ -144,7 +145,7 @@ def check_key_name(name: str) -> None:
     """Key names are not empty and hold no space, plus or control character. Raises Malformed."""
     if not 1 <= len(name) <= _NAME_CHARS_MAX:
         raise Malformed(f"a key name has 1 to {_NAME_CHARS_MAX} characters")
-    if any(c.isspace() or c == "+" or c < " " or "\ud800" <= c <= "\udfff" for c in name):
+    if _NOT_IN_NAME.search(name):
         raise Malformed("a key name holds no spaces, plus signs or control characters")
 
 

@@ -49,6 +49,7 @@ from comity.node.station import Station, describe
 from comity.statements.entries import Entry
 from comity.statements.governing import Seen
 from comity.storage.ports import Attempt
+from comity.values import StatementId
 
 LOG = logging.getLogger(__name__)
 
@@ -100,6 +101,7 @@ class Loop:
         self._taken = threading.Event()
         self._version = 0
         self._pending: list[bytes] = []
+        self._own: list[tuple[StatementId, int]] = []
         self._cosigned_at_s = 0
         self._retry = False
 
@@ -138,6 +140,7 @@ class Loop:
             self._stopping.set()
             self._taken.set()
             self._rounds.close()
+            self._flush()
 
     # -- events -------------------------------------------------------------------------------
 
@@ -163,8 +166,10 @@ class Loop:
                 self._station.faults["host"] = describe(event)
             case Stopped():
                 return
-            case Trained() | None:
+            case Trained():
                 pass
+            case None:
+                self._flush()
         self._work()
 
     def _take(self, batch: Batch) -> None:
@@ -183,6 +188,7 @@ class Loop:
                     self._applied(entry, outcome)
         for head in batch.heads:
             if head.cosignatures and replica.take_cosignatures(head.note, head.cosignatures):
+                self._flush()
                 station.journal.settled(replica.final_size)
         if self._on_change:
             self._on_change(station)
@@ -191,10 +197,17 @@ class Loop:
         station, statement = self._station, entry.statement
         if statement.author == station.member:
             if station.journal.holds(statement.id):
-                station.journal.logged(statement.id, entry.index)
+                self._own.append((statement.id, entry.index))
             else:
                 self._rounds.lost_memory(entry)
         self._rounds.applied(entry, outcome)
+
+    def _flush(self) -> None:
+        """Make durable what was taken: entries, and which of mine are among them."""
+        self._station.replica.flush()
+        if self._own:
+            self._station.journal.logged_all(self._own)
+            self._own = []
 
     def _fulfil(self, wish: Wish) -> None:
         try:
@@ -317,6 +330,7 @@ class Loop:
         due = now_s - self._cosigned_at_s >= station.settings.cosign_every_s
         if not due and not something_waits(station.replica.state, station.replica.final_size):
             return
+        self._flush()  # a cosignature means: stored and replayed
         # From here on this node has spoken for the head, whether or not the line arrives.
         station.journal.cosigned(last, (newest.size, newest.root))
         self._cosigned_at_s = now_s

@@ -20,7 +20,7 @@ from comity.errors import Forged, Unavailable
 from comity.learning.steps import Rule, RuleCard, rule_of
 from comity.node.stages import dealings_of, plan_of, survivors_of
 from comity.node.station import Station
-from comity.node.vectors import NextModel, Total, next_model, sum_check
+from comity.node.vectors import SUM_BYTES, NextModel, Total, next_model, sum_check
 from comity.statements.rounds import RoundRecover, RoundReveal
 from comity.statements.studies import UpdateRule
 from comity.statements.wire import read
@@ -116,7 +116,7 @@ def fetch_sum(station: Station, closed: Closed) -> tuple[Path, bytes]:
 
     if not station.blobs.finished(name):
         fetched = station.work / f"{closed.id}.sum"
-        station.remote.get_blob(name, fetched, check)
+        station.remote.get_blob(name, fetched, check, bytes_count=SUM_BYTES * opened.words)
         station.blobs.adopt(fetched, name, lambda _: None)  # `check` has just read it whole
     else:
         check(station.blobs.path(name))
@@ -144,6 +144,7 @@ def compute_next(
     plan = study.register.plan
     dealings = dealings_of(
         station,
+        opened,
         {s: j for s, j in closed.started.joins.items() if s in closed.started.participants},
     )
     unmasker = _unmasker(closed, dealings, reveals, recovers)

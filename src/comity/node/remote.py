@@ -217,7 +217,7 @@ class Remote:
                     taken = parse(answer.body, Stored)
                     reached, finished = taken.stored, taken.finished
                     if not finished and reached != offset + len(piece):
-                        raise Unavailable("the host took another number of bytes than it was sent")
+                        raise Malformed("the host took another number of bytes than it was sent")
                 except WrongOffset as error:
                     tries += 1
                     self._client.pause_or_raise(tries, error)
@@ -237,16 +237,18 @@ class Remote:
         check: BlobCheck | None = None,
         *,
         bytes_max: int = BLOB_BYTES_MAX,
+        bytes_count: int | None = None,
     ) -> None:
         """Fetch a blob to a file, going on where `to_path`.part ends; it appears once checked.
 
         Args:
+            bytes_count: its length, when that is known; otherwise the host is asked first.
             check: raises Forged when the file does not fit; by default its SHA-256 is the name.
         Raises:
             Forged: it does not fit; what came is deleted. Malformed: longer than `bytes_max`.
             Unavailable: the host has it not, the network or our disk fails.
         """
-        size = self._size_there(name, bytes_max)
+        size = self._size_there(name, bytes_max) if bytes_count is None else bytes_count
         part = to_path.with_name(to_path.name + ".part")
         try:
             with part.open("ab") as file:
@@ -281,6 +283,18 @@ class Remote:
             store.write(name, at, piece)
             at += len(piece)
         store.finish(name, check)
+
+    def small_blob(self, name: BlobName, size: int) -> bytes:
+        """A blob of exactly `size` bytes, in memory, named by its SHA-256.
+
+        Raises:
+            Forged: other bytes. Malformed: another length. Unavailable: the host has it not.
+        """
+        content = b"".join(self._download(name, 0, size))
+        digest = hashlib.sha256(content).hexdigest()
+        if not same_bytes(digest.encode(), name.encode()):
+            raise Forged(f"the bytes have SHA-256 {digest}, their name is {name}")
+        return content
 
     def read_chunks(self, name: BlobName, sizes: Iterable[int]) -> Iterator[memoryview]:
         """The bytes of a blob from its start, cut into pieces of these sizes, unchecked.

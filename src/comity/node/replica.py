@@ -2,16 +2,15 @@
 
 Everything the host sends passes here: the head's signature, the root from the entries, every
 entry's form, chain and signature, then the fold. What fails is the host's fault and is never
-stored. Storing comes last, so a node that dies on any line of `take` starts again from the same or
-an earlier head.
+stored. `flush` makes what was taken durable; a node flushes before it cosigns, so a cosignature
+always means "stored". A node that dies before that starts from an earlier head and asks again.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from comity.commons.charter import Charter, commons_id
 from comity.commons.fold import admit, apply, found
@@ -36,7 +35,8 @@ from comity.storage.log_store import SqliteLogStore
 from comity.storage.ports import Row, StoredHead
 from comity.values import MemberId
 
-LOG = logging.getLogger(__name__)
+UNSTORED_MAX: Final = 1_024
+"""Entries taken before they are stored at the latest."""
 
 Applied = tuple[Entry, Outcome]
 
@@ -58,11 +58,20 @@ class Replica:
         self.store = SqliteLogStore(path)
         self.view = View(self.origin)
         self.state: State = found(charter)
+        self._unstored: list[Row] = []
+        self._newest: StoredHead | None = None
         self._replay()
 
     def close(self) -> None:
-        """Give the file back."""
+        """Store what is left and give the file back."""
+        self.flush()
         self.store.close()
+
+    def flush(self) -> None:
+        """Make every entry taken so far, and its head, durable. Raises Unavailable: the disk."""
+        if self._newest is not None and (self._unstored or self.store.head() is None):
+            self.store.append(self._unstored, self.store.head(), self._newest)
+            self._unstored = []
 
     @property
     def final_size(self) -> int:
@@ -79,16 +88,16 @@ class Replica:
         Raises:
             Malformed, Forged, HostFault: nothing is stored; the host is at fault.
         """
+        if len(self._unstored) >= UNSTORED_MAX:
+            self.flush()
         signed = parse_signed_head(note)
         host_public = self._host_key(leaves)
         if host_public is None:
             return []
-        old = self.store.head()
         self.view.advance(signed, leaves, host_public)
         applied, state = self._fold(leaves)
-        rows = [_row(entry) for entry, _ in applied]
-        if rows or old is None:
-            self.store.append(rows, old, _stored(signed, note))
+        self._unstored += [_row(entry) for entry, _ in applied]
+        self._newest = _stored(signed, note)
         self.state = state
         return applied
 
@@ -112,6 +121,7 @@ class Replica:
         cosignatures = [parse_cosignature(line) for line in lines]
         if not self.view.take_cosignatures(size, cosignatures, keys, self.state.quorum):
             return False
+        self.flush()
         self.store.keep_head(_stored(signed, note))
         self.store.cosign(size, [(c.member, c.line()) for c in _known(cosignatures, keys)])
         self.store.set_final(size)
@@ -131,7 +141,8 @@ class Replica:
         return self.view.head.head if self.view.head else None
 
     def entries(self, start: int, stop: int) -> list[bytes]:
-        """Stored envelopes by index."""
+        """Envelopes by index."""
+        self.flush()
         return self.store.entries(start, stop)
 
     def _host_key(self, leaves: Sequence[bytes]) -> bytes | None:
@@ -166,7 +177,7 @@ class Replica:
         return applied, state
 
     def _replay(self) -> None:
-        stored = self.store.head()
+        stored = self._newest = self.store.head()
         if stored is None:
             return
         leaves = self.store.entries(0, stored.size)

@@ -109,7 +109,7 @@ def _shrink(station: Station, closed: Closed, scope: Attempt) -> None:
     stage = stage_of(station, scope)
     participants = frozenset(map(int, closed.started.participants))
     if isinstance(stage, Started):
-        station.journal.keep(scope, committed(stage).to_bytes())
+        station.journal.shrink(scope, committed(stage).to_bytes())
     elif isinstance(stage, Ready) and stage.seat not in participants:
         station.journal.keep(scope, stand_by(stage, participants).to_bytes())
 
@@ -125,6 +125,7 @@ def say_reveal(station: Station, duty: SayReveal) -> None:
         return
     revealed, said = reveal(stage, survivors_of(closed))
     if said.beta is None and not said.dropped:
+        station.journal.keep(scope, revealed.to_bytes())  # nothing to say; it may still recover
         return
     dropped = tuple(
         DroppedShares(mu=share.mu, seat=Seat(share.seat), sigma=share.sigma, m=share.m)
@@ -153,7 +154,7 @@ def _holding(station: Station, closed: Closed, scope: Attempt) -> Committed | By
             plan_of(opened),
             seat,
             sealing_secret(station, opened),
-            dealings=dealings_of(station, joins),
+            dealings=dealings_of(station, opened, joins),
             participants=participants,
         )
         return standing
@@ -168,6 +169,8 @@ def _check_sum(station: Station, attempt: Revealing) -> None:
         HostFault(WRONG_SUM): every check value is true and the sum is not theirs.
     """
     closed = attempt.closed
+    if closed.id in station.checked_sums:
+        return
     _, total = fetch_sum(station, closed)
     named = {seat for _, seats in attempt.disputes for seat in seats}
     values: dict[Seat, bytes] = {}
@@ -175,6 +178,7 @@ def _check_sum(station: Station, attempt: Revealing) -> None:
         said = attempt.confirms.get(seat)
         values[seat] = said if said and seat not in named else _true_value(station, closed, seat)
     if holds(values.values(), total):
+        station.checked_sums.add(closed.id)
         return
     false = tuple(
         seat for seat in sorted(values) if _true_value(station, closed, seat) != values[seat]

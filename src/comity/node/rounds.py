@@ -131,7 +131,7 @@ class Rounds:
                 scope = scope_of(opened_of(study.current))
                 stage = stage_of(self._station, scope)
                 if isinstance(stage, Started):
-                    self._station.journal.keep(scope, committed(stage).to_bytes())
+                    self._station.journal.shrink(scope, committed(stage).to_bytes())
 
     def _after_end(self, ended: Ended) -> None:
         """14: remember how it ended for R6, erase every secret of the attempt, drop the vectors."""
@@ -148,6 +148,8 @@ class Rounds:
             if mine is not None:
                 station.blobs.drop(BlobName(mine.vector))
             station.blobs.drop(BlobName(ended.closed.sum))
+            station.checked_sums.discard(ended.closed.id)
+        station.forget_dealings()
 
     # -- the hosting member -------------------------------------------------------------------
 
@@ -218,7 +220,7 @@ class Rounds:
         if not isinstance(stage, Joined):
             raise _lost()
         secret = sealing_secret(station, opened)
-        opened_stage, complaints = ready(stage, secret, dealings_of(station, attempt.joins))
+        opened_stage, complaints = ready(stage, secret, dealings_of(station, opened, attempt.joins))
         next_secret, public = sealing_keys(random_bytes(SEALING_RAND_BYTES))
         station.journal.keep_sealing(sha256(public), next_secret.rand)
         body = RoundReady(
@@ -292,7 +294,8 @@ class Rounds:
             plaintext = started.plain.get((Seat(dealer), Seat(stage.seat)))
             if plaintext is not None:
                 fact = started.joins[Seat(dealer)]
-                dealing = dealings_of(self._station, {Seat(dealer): fact})[dealer]
+                known = dealings_of(self._station, started.opened, {Seat(dealer): fact})
+                dealing = known[dealer]
                 rows = rows_of(dealing.blob, stage.terms.n)
                 if rows is not None:
                     stage = take_resolve(stage, dealer, plaintext, tree_path(rows, stage.seat - 1))

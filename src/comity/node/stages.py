@@ -22,7 +22,7 @@ from comity.commons.attempts import Closed, JoinFact, Opened
 from comity.errors import Malformed, Refused, Rule
 from comity.node.station import Station
 from comity.storage.ports import Attempt
-from comity.values import Digest, MemberId, Seat, sha256
+from comity.values import ROW_BYTES, SEALED_BYTES, Digest, MemberId, Seat, sha256
 
 AnyStage = Joined | Ready | Started | Committed | Bystander | Revealed
 
@@ -99,18 +99,21 @@ def sealing_secret(station: Station, opened: Opened) -> SealingSecret:
     return SealingSecret(stored)
 
 
-def dealings_of(station: Station, joins: Mapping[Seat, JoinFact]) -> dict[int, Dealing]:
+def dealings_of(
+    station: Station, opened: Opened, joins: Mapping[Seat, JoinFact]
+) -> dict[int, Dealing]:
     """What was dealt, by dealer; blobs are fetched when they are not here.
 
     Raises:
         Unavailable, Forged: the host does not serve a blob, or another one.
     """
+    bytes_count = SEALED_BYTES * (opened.count - 1) + ROW_BYTES * opened.count
     return {
         int(seat): Dealing(
             fact.ephemeral_key,
             fact.self_commit,
             fact.rows_root,
-            station.blob(fact.blob).read_bytes(),
+            station.dealing(fact.blob, bytes_count),
         )
         for seat, fact in joins.items()
     }

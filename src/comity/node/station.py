@@ -25,7 +25,7 @@ from comity.aggregation import linear_check, sharing
 from comity.commons.charter import parse_charter
 from comity.commons.fold import check
 from comity.commons.gate import SitePolicy, parse_site
-from comity.errors import ComityError, Misconfigured, Refused
+from comity.errors import ComityError, Misconfigured, Refused, Unavailable
 from comity.learning.steps import flush_to_zero_fault
 from comity.node.keyfile import MemberKeys
 from comity.node.remote import Remote
@@ -53,6 +53,16 @@ def system_clock() -> int:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A statement on its way to the host."""
+
+    id: StatementId
+    body: Body
+    envelope: bytes
+
+
+@final
 @dataclass(slots=True)
 class Station:
     """A member's open node folder. One process owns it (`node.sqlite` is locked)."""
@@ -70,7 +80,11 @@ class Station:
     faults: dict[str, str] = field(default_factory=dict)
     """What stands in the way at this site, in plain words, by study or other subject."""
 
-    _delivered: set[StatementId] = field(default_factory=set)
+    checked_sums: set[StatementId] = field(default_factory=set)
+    """Closes whose sum this node has checked since it started."""
+
+    _outbox: list[_Waiting] = field(default_factory=list)
+    _dealings: dict[str, bytes] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Station({self.member})"
@@ -101,6 +115,25 @@ class Station:
             self.remote.get_blob(wanted, fetched)
             self.blobs.adopt(fetched, wanted)
         return self.blobs.path(wanted)
+
+    def dealing(self, name: str, bytes_count: int) -> bytes:
+        """A join blob of an attempt under way, by its SHA-256; held in memory only.
+
+        Raises:
+            Forged, Malformed, Unavailable: the host serves another one, or none.
+        """
+        known = self._dealings.get(name)
+        if known is None:
+            if self.blobs.finished(BlobName(name)):
+                known = self.blobs.path(BlobName(name)).read_bytes()
+            else:
+                known = self.remote.small_blob(BlobName(name), bytes_count)
+            self._dealings[name] = known
+        return known
+
+    def forget_dealings(self) -> None:
+        """Drop the join blobs of attempts that are over."""
+        self._dealings.clear()
 
     # -- speaking -----------------------------------------------------------------------------
 
@@ -153,36 +186,37 @@ class Station:
             works=works,
         )
         LOG.debug("said tag=%s seq=%d", body.tag, draft.seq)
+        self._outbox.append(_Waiting(statement_id, body, envelope))
         return statement_id
 
     def deliver(self) -> None:
-        """Send what the journal holds and the log does not, in order, blobs first.
+        """Send what was said and not sent yet, in order, blobs first.
 
         Raises:
-            Unavailable: the host cannot be reached; everything waits in the journal.
+            Unavailable: the host cannot be reached; everything waits, here and in the journal.
         """
-        waiting = []
-        for envelope in self.journal.waiting():
-            statement = read(envelope).statement
-            if statement.id in self._delivered:
-                continue
-            self._send_blobs(statement.body)
-            waiting.append((statement.id, statement.body.tag, envelope))
-        if not waiting:
+        if not self._outbox:
             return
-        for (statement_id, tag, _), posted in zip(
-            waiting, self.remote.post_statements([e for _, _, e in waiting]), strict=True
-        ):
+        waiting = list(self._outbox)
+        for item in waiting:
+            self._send_blobs(item.body)
+        answers = self.remote.post_statements([item.envelope for item in waiting])
+        for item, posted in zip(waiting, answers, strict=True):
             if posted.index is None:
-                LOG.warning("not taken tag=%s why=%s", tag, posted.error)
-                break
-            self._delivered.add(statement_id)
+                LOG.warning("not taken tag=%s why=%s", item.body.tag, posted.error)
+                raise Unavailable(f"the host did not take {item.body.tag}: {posted.error}")
+            self._outbox.remove(item)
             if posted.rule is not None:
-                LOG.warning("void tag=%s index=%d rule=%s", tag, posted.index, posted.rule.value)
+                rule = posted.rule.value
+                LOG.info("void tag=%s index=%d rule=%s", item.body.tag, posted.index, rule)
 
-    def forget_deliveries(self) -> None:
-        """Deliver everything again: the host may have lost what it had not signed for."""
-        self._delivered.clear()
+    def deliver_again(self) -> None:
+        """Take everything that is not below a final head from the journal, to be sent again."""
+        self._outbox = [
+            _Waiting(statement.id, statement.body, envelope)
+            for envelope in self.journal.waiting()
+            for statement in (read(envelope).statement,)
+        ]
 
     def _send_blobs(self, body: Body) -> None:
         for name, vector_of in _needed(body):

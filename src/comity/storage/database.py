@@ -99,11 +99,6 @@ class Database:
         with self._turn, _faults_named(self._path):
             yield self._open()
 
-    def forget_old_pages(self) -> None:
-        """Move all pages into the file and cut the write-ahead log to nothing (erasure)."""
-        with self._turn, _faults_named(self._path):
-            _truncate_wal(self._open())
-
     def close(self) -> None:
         """Close the file and give up the lock; again changes nothing."""
         with self._turn:

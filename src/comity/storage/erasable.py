@@ -40,8 +40,21 @@ class KeyFolder:
         self._folder = folder
         folder.mkdir(mode=0o700, exist_ok=True)
 
-    def seal(self, name: str, plain: bytes) -> Sealed:
-        """Seal under a new key, durable on return. name: bound to it, and told again to open."""
+    def seal(self, name: str, plain: bytes, lock_id: str | None = None) -> Sealed:
+        """Seal under a key file; under a new one, durable on return, when None is named.
+
+        Args:
+            name: bound to it, and told again to open.
+            lock_id: of a key file that is here.
+        """
+        if lock_id is None:
+            lock_id, secret = self._new_lock()
+        else:
+            secret = self._place(lock_id).read_bytes()
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return Sealed(lock_id, nonce + AESGCM(secret).encrypt(nonce, plain, name.encode()))
+
+    def _new_lock(self) -> tuple[str, bytes]:
         lock_id = secrets.token_hex(16)
         secret = secrets.token_bytes(_KEY_BYTES)
         descriptor = os.open(
@@ -52,8 +65,7 @@ class KeyFolder:
             file.flush()
             os.fsync(descriptor)
         sync_folder(self._folder)
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return Sealed(lock_id, nonce + AESGCM(secret).encrypt(nonce, plain, name.encode()))
+        return lock_id, secret
 
     def unseal(self, name: str, kept: Sealed) -> bytes | None:
         """The secret; None when its key was erased. Raises Misconfigured: the bytes are damaged."""

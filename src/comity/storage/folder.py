@@ -7,6 +7,7 @@ listed is refused (log-and-provenance.md 8, attacks 40 to 43).
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -23,6 +24,7 @@ from comity.values import BLOB_CHUNK_BYTES
 
 _ENTRIES_MAX: Final = 2 * FILES_MAX
 """Files and folders together."""
+_CHANGED: Final = "{} was changed while the folder was read: start again"
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Non-blocking, so that a pipe put in a file's place cannot hold the reader up.
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -71,7 +73,7 @@ class DiskFolder:
             descriptor = _open_below(root, path)
             try:
                 if _seen(os.fstat(descriptor), path) != expected:
-                    raise Malformed(f"{path} was changed while the folder was read: start again")
+                    raise Malformed(_CHANGED.format(path))
                 yield from _read(descriptor, path, expected.size)
             finally:
                 os.close(descriptor)
@@ -140,7 +142,7 @@ def _seen(found: os.stat_result, path: str) -> _Seen:
             f"{shown(path)} has a second name (a hard link), by which it can be changed: "
             "copy the folder and check the copy"
         )
-    return _Seen(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return _Seen(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 @contextmanager
@@ -153,7 +155,7 @@ def _opened(root: Path) -> Iterator[int]:
 
 
 def _open_below(root: int, path: str) -> int:
-    """Open a file below an open folder without following any link on the way."""
+    """Open a listed file below an open folder without following any link on the way."""
     *folders, name = path.split("/")
     at = os.dup(root)
     try:
@@ -162,6 +164,10 @@ def _open_below(root: int, path: str) -> int:
             os.close(at)
             at = inner
         return os.open(name, _FILE_FLAGS, dir_fd=at)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise Malformed(_CHANGED.format(path)) from error
+        raise
     finally:
         os.close(at)
 
@@ -174,7 +180,7 @@ def _read(descriptor: int, path: str, size: int) -> Iterator[bytes]:
             break
         yield chunk
     if left:
-        raise Malformed(f"{path} was changed while it was read: start again")
+        raise Malformed(_CHANGED.format(path))
 
 
 def _write(place: Path, file: bytes | Path) -> None:

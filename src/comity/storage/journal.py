@@ -121,10 +121,10 @@ class SqliteJournal:
                 (seq, statement_id, tag, *(scope or (None, None, None)), envelope),
             )
             works_table.record(writing, works)
-            old = []
             if stage is not None and scope is not None:
-                old = self._put_secret(writing, _stage_name(scope), stage)
-        self._erase_locks(old)
+                locks = self._locks_of(writing, _stage_name(scope))
+                lock_id = locks[0] if locks else None
+                self._put_secret(writing, _stage_name(scope), stage, lock_id=lock_id)
 
     def recall(
         self, statement_id: StatementId, *, seq: int, tag: str, scope: Attempt | None, index: int
@@ -162,16 +162,21 @@ class SqliteJournal:
 
     def logged(self, statement_id: StatementId, index: int) -> None:
         """The statement is the log's entry `index`. Raises Refused(AMNESIA): it is not in here."""
+        self.logged_all([(statement_id, index)])
+
+    def logged_all(self, placed: Iterable[tuple[StatementId, int]]) -> None:
+        """As `logged`, for several statements in one transaction."""
         with self._database.transaction() as writing:
-            found = writing.execute(
-                "UPDATE said SET idx = ? WHERE statement_id = ?", (index, statement_id)
-            )
-            if found.rowcount == 0:
-                raise Refused(
-                    Rule.AMNESIA,
-                    f"the log's entry {index} is mine and this journal does not hold it:"
-                    " was this node restored? Leave every open round, then recall it",
+            for statement_id, index in placed:
+                found = writing.execute(
+                    "UPDATE said SET idx = ? WHERE statement_id = ?", (index, statement_id)
                 )
+                if found.rowcount == 0:
+                    raise Refused(
+                        Rule.AMNESIA,
+                        f"the log's entry {index} is mine and this journal does not hold it:"
+                        " was this node restored? Leave every open round, then recall it",
+                    )
 
     def settled(self, size: int) -> None:
         """A final head has this size: envelopes below it leave the outbox; their ids stay."""
@@ -207,8 +212,15 @@ class SqliteJournal:
     # -- secrets ------------------------------------------------------------------------------
 
     def keep(self, scope: Attempt, stage: bytes) -> None:
-        """Keep round secrets before they are used, replacing (and erasing) the ones before."""
+        """Keep round secrets before they are used, replacing the ones before."""
         self._keep(_stage_name(scope), stage)
+
+    def shrink(self, scope: Attempt, stage: bytes) -> None:
+        """Keep fewer round secrets, and make all that was kept before unreadable for ever."""
+        with self._database.transaction() as writing:
+            old = self._locks_of(writing, _stage_name(scope))
+            self._put_secret(writing, _stage_name(scope), stage, lock_id=None)
+        self._erase_locks(old)
 
     def stage(self, scope: Attempt) -> bytes | None:
         """The kept round secrets; None when there are none or they were erased."""
@@ -232,23 +244,25 @@ class SqliteJournal:
 
     def _keep(self, name: str, plain: bytes) -> None:
         with self._database.transaction() as writing:
-            old = self._put_secret(writing, name, plain)
-        self._erase_locks(old)
+            locks = self._locks_of(writing, name)
+            self._put_secret(writing, name, plain, lock_id=locks[0] if locks else None)
 
-    def _put_secret(self, writing: sqlite3.Connection, name: str, plain: bytes) -> list[str]:
-        """Seal under a new key file and put the row; returns the key files to erase afterwards.
+    def _locks_of(self, reading: sqlite3.Connection, name: str) -> list[str]:
+        rows = reading.execute("SELECT lock_id FROM secret WHERE name = ?", (name,))
+        return [lock_id for (lock_id,) in rows]
 
-        Die before the commit: the new key file opens nothing. Die after it: the old one does not.
-        Either is erased when the journal is next opened.
+    def _put_secret(
+        self, writing: sqlite3.Connection, name: str, plain: bytes, *, lock_id: str | None
+    ) -> None:
+        """Seal under this key file, or a new one when None, and put the row.
+
+        Die before the commit: a new key file opens nothing, and is erased when the journal is next
+        opened. Die after it, in `shrink`: so is the old one.
         """
-        old = [
-            row[0] for row in writing.execute("SELECT lock_id FROM secret WHERE name = ?", (name,))
-        ]
         with disk_faults(self._folder / "round-keys"):
-            kept = self._locks.seal(name, plain)
+            kept = self._locks.seal(name, plain, lock_id)
         self._hook("sealed")
         writing.execute("INSERT OR REPLACE INTO secret VALUES (?, ?, ?)", (name, *kept))
-        return old
 
     def _secret(self, name: str) -> bytes | None:
         with self._database.reading() as reading:
@@ -268,7 +282,6 @@ class SqliteJournal:
         self._erase_locks(locks)
         with self._database.transaction() as writing:
             writing.executemany("DELETE FROM secret WHERE lock_id = ?", [(gone,) for gone in locks])
-        self._database.forget_old_pages()
 
     def _erase_locks(self, lock_ids: list[str]) -> None:
         self._hook("unlinking")

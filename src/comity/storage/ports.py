@@ -272,7 +272,11 @@ class Journal(Protocol):
         ...
 
     def keep(self, scope: Attempt, stage: bytes) -> None:
-        """Keep round secrets before they are used, replacing (and erasing) the ones before."""
+        """Keep round secrets before they are used, replacing the ones before."""
+        ...
+
+    def shrink(self, scope: Attempt, stage: bytes) -> None:
+        """Keep fewer round secrets, and make all that was kept before unreadable for ever."""
         ...
 
     def stage(self, scope: Attempt) -> bytes | None:
