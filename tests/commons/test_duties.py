@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from comity.commons import duties as owed
 from comity.commons import fold
-from comity.commons.attempts import Closing, Confirming, End, Ended, Halted, Masking, Revealing
+from comity.commons.attempts import Closing, End, Ended, Masking
 from comity.commons.duties import duties, something_waits, waiting_for
 from comity.commons.phases import next_deadline_s, round_time_s
 from comity.commons.state import Done
@@ -19,6 +19,7 @@ from comity.errors import Rule
 from comity.statements.governing import ReleaseSign, Seen, VoteCast
 from comity.statements.studies import ConsentGive, ConsentRefuse, ConsentWithdraw, StudyLeave
 from comity.values import DAY_S, MemberId
+from tests.commons.round_phases import stopped_in
 from tests.commons.rounds_world import Rounds
 from tests.worlds import World, charter_of, digest, found_body
 
@@ -111,6 +112,9 @@ def test_the_host_opens_when_nobody_live_is_still_coming() -> None:
         world.enrol(member, study)
     # The last one has not answered, and was here a moment ago.
     assert owed.SayOpen not in [type(d) for d in duties(world.state, a, 99, world.now_s)]
+    waiting = waiting_for(world.state, world.study(study))
+    assert waiting is not None
+    assert waiting.members == (last,)
     world.pass_time(3_601, seen=(a, *others))
     assert owed.SayOpen in [type(d) for d in duties(world.state, a, 99, world.now_s)]
     world.consent(last, study)
@@ -187,21 +191,16 @@ def test_a_host_that_does_not_close_is_given_up_at_confirm_by() -> None:
 
 
 def test_too_few_confirms_halt_the_attempt_and_seal_it() -> None:
-    r = Rounds.of(4)
-    *others, d = r.members
-    while not isinstance(r.study.current, Confirming):
-        for member in r.members:
-            r.perform(member)
-    r.world.now_s = r.opened.time_s + r.opened.deadlines.confirm_by_s
-    while not isinstance(r.last, Halted | Ended | Revealing):
-        for member in r.members:
-            if r.world.state.authors[member].time_s < r.world.now_s:
-                r.world.say(member, Seen())
-    if isinstance(r.last, Halted):
-        r.settle(*others)
-        assert isinstance(r.last, Ended)
-        assert r.last.end is End.SEALED
-        assert kinds(r, d)[0] is owed.SayAbandon
+    r = stopped_in("too few confirms")
+    *four, e = r.members
+    assert [kinds(r, member)[0] for member in r.members] == [owed.SayAbandon] * 5
+    for member in four:
+        r.perform(member)
+    assert isinstance(r.last, Ended)
+    assert r.last.end is End.SEALED
+    # Its own Abandon comes before e takes part again (R5).
+    (duty, *_) = r.owed_by(e)
+    assert duty == owed.SayAbandon(r.last, None, "the attempt has ended without a result")
 
 
 def test_seen_is_owed_once_a_day_and_when_a_deadline_passes() -> None:

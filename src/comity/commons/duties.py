@@ -112,7 +112,10 @@ def waiting_for(state: State, study: Study) -> Waiting | None:
     attempt = study.current
     if attempt is None:
         expected = expected_open(state, study.id)
-        return expected if isinstance(expected, Waiting) else None
+        if isinstance(expected, Waiting):
+            return expected
+        coming = _still_coming(state, study, state.commons_time_s)
+        return Waiting(study.id, coming, "to answer or to enrol, for a while") if coming else None
     seats, reason = _waited_for(study, attempt)
     opened = opened_of(attempt)
     if isinstance(attempt, Starting | Closing):
@@ -208,20 +211,21 @@ def _of_host(attempt: Live) -> Iterator[Duty]:
         yield SayClose(attempt)
 
 
-def _still_coming(state: State, study: Study, now_s: int) -> bool:
-    """Whether a live member is about to enrol, so that opening now would leave it out.
+def _still_coming(state: State, study: Study, now_s: int) -> tuple[MemberId, ...]:
+    """Live members that are about to enrol, so that opening now would leave them out.
 
     Live: it signed a time within the plan's join_by. Before the first attempt the members that
     have not answered yet count too. A set that grows later would show who came (5.10).
     """
     since_s = now_s - study.register.plan.deadlines.join_by_s
     answered = study.consents.keys() | study.refused | study.left
-    for member in state.members:
-        if state.authors[member].time_s < since_s or has_unused_key(study, member):
-            continue
-        if _may_enrol(state, study, member) or (study.attempt == 0 and member not in answered):
-            return True
-    return False
+    return tuple(
+        member
+        for member in state.members
+        if state.authors[member].time_s >= since_s
+        and not has_unused_key(study, member)
+        and (_may_enrol(state, study, member) or (study.attempt == 0 and member not in answered))
+    )
 
 
 def _may_enrol(state: State, study: Study, member: MemberId) -> bool:
