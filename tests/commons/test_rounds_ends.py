@@ -21,6 +21,7 @@ from comity.commons.duties import waiting_for
 from comity.commons.exposure import burned_set
 from comity.commons.opening import mask_degree
 from comity.errors import Rule
+from comity.statements.governing import Seen
 from comity.statements.rounds import RoundOpen
 from comity.statements.studies import ConsentWithdraw
 from comity.values import MemberId, neighbours
@@ -283,3 +284,30 @@ def test_open_repeats_every_field() -> None:
         if field not in ("attempt", "study"):
             assert r.void(r.host, bend(body, **{field: other})) is Rule.NOT_AS_DERIVED
     r.done(r.host, body)
+
+
+def test_round_time_is_the_lower_median_of_the_roster() -> None:
+    r = Rounds.of(4, strangers=1)
+    *_, stranger = r.world.members
+    r.done(r.host, r.open())
+    r.world.now_s = r.opened.time_s + r.opened.deadlines.join_by_s
+    # Two of four may have fast clocks, and a stranger's does not count: nothing closes.
+    for member in (*r.members[:2], stranger):
+        r.done(member, Seen())
+        assert r.study.current is not None
+    r.done(r.members[2], Seen())
+    assert r.study.current is None
+
+
+def test_attack_49_as_many_as_a_quorum_must_take_part_not_only_u_min() -> None:
+    for comers, starts in ((3, False), (4, True)):
+        r = Rounds.of(5, survivors_min=3)
+        r.done(r.host, r.open())
+        assert r.opened.quorum == 4
+        everybody(r, "join", *r.members[:comers])
+        r.pass_deadline()
+        assert (r.study.current is not None) == starts
+    everybody(r, "ready", *r.members[:3])
+    r.pass_deadline()
+    assert isinstance(r.last, Ended)
+    assert r.last.end is End.UNSTARTED
