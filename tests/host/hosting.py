@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from comity.commons import fold
 from comity.commons.state import Void
 from comity.errors import ComityError, Refused, Rule
 from comity.host.bodies import Times
@@ -19,10 +20,12 @@ from comity.log.heads import TreeHead, cosign, parse_signed_head
 from comity.node.http_client import Limits
 from comity.node.remote import Posted, Remote
 from comity.statements.entries import Body
+from comity.statements.studies import DatasetDeclare
+from comity.statements.wire import Draft, read, sign
 from comity.storage.database import pass_by
 from comity.storage.ports import Hook
-from comity.values import BlobName, MemberId, sha256
-from tests.worlds import World, charter_of, found_body, keys_of
+from comity.values import BlobName, DatasetId, MemberId, sha256
+from tests.worlds import World, charter_of, digest, found_body, keys_of
 
 QUICK = Limits(connect_s=5, silence_s=5, answer_s=10, tries=3, pause_s=0.01, pause_s_max=0.05)
 """A client's limits that let a test end soon."""
@@ -190,3 +193,28 @@ def _setter(event: threading.Event) -> Callable[[str], None]:
         event.set()
 
     return told
+
+
+def declare(name: str) -> DatasetDeclare:
+    """A data set of that name."""
+    return DatasetDeclare(dataset=DatasetId(name), unit="record", version=digest(name))
+
+
+def chain(world: World, member: MemberId, *bodies: Body) -> list[bytes]:
+    """Statements of one member, one after the other, that the world's log does not hold yet."""
+    seq, prev = fold.next_link(world.state, member)
+    envelopes = []
+    for body in bodies:
+        draft = Draft(
+            author=member,
+            commons=world.state.commons,
+            seq=seq,
+            prev=prev,
+            head_size=world.tree.size,
+            head_root=world.tree.root(),
+            time_s=world.now_s,
+            body=body,
+        )
+        envelopes.append(sign(draft, keys_of(member).statement))
+        seq, prev = seq + 1, read(envelopes[-1]).statement.id
+    return envelopes

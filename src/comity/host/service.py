@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from comity.commons.charter import Charter
 from comity.commons.fold import admit, apply, found, held_back
 from comity.commons.state import State, Void
-from comity.errors import ComityError, Malformed, Misconfigured, Refused, Rule, Unavailable
+from comity.errors import ComityError, Malformed, Refused, Rule, Unavailable
 from comity.host.bulk import Bulk
+from comity.host.replay import HALTED, own_folder, replay
 from comity.log.heads import (
     TreeHead,
     is_final,
@@ -35,7 +36,7 @@ from comity.log.heads import (
     verify_cosignature,
     verify_host,
 )
-from comity.log.merkle import Tree, leaf_hash
+from comity.log.merkle import leaf_hash
 from comity.statements.entries import Statement
 from comity.statements.governing import CommonsFound
 from comity.statements.keysets import check as check_envelope
@@ -48,7 +49,6 @@ from comity.values import ENTRIES_PER_REQUEST_MAX, MemberId, StatementId
 WAITING_MAX: Final = 1_024
 BATCH_BYTES_MAX: Final = 8 * 2**20
 _ENTRIES_PER_READ: Final = 128
-_HALTED: Final = "halted"
 _LOG = logging.getLogger(__name__)
 
 
@@ -119,21 +119,18 @@ class Host:
         now: Callable[[], int],
         hook: Hook = pass_by,
     ) -> None:
-        self._folder = _own(folder)
+        self._folder = own_folder(folder)
         self._host_key = host_key
         self._host_public = host_key.public_key().public_bytes_raw()
         self._charter = charter
         self._turn = threading.Lock()
         self._waiting: list[tuple[Sequence[bytes], Future[list[Verdict]]]] = []
-        self._indexes: dict[StatementId, int] = {}
-        self._voids: dict[int, Rule] = {}
-        self._tree = Tree()
         self._in_doubt = False
         self._listeners: list[Callable[[], object]] = []
         self.origin = origin_of(found(charter).commons, charter.origin_prefix)
         self._store = SqliteLogStore(folder / "host.sqlite", hook=hook)
         try:
-            state = self._replay()
+            state = self._take_stored_log()
             self.bulk = Bulk(folder, hook=hook)
         except BaseException:
             self._store.close()
@@ -286,16 +283,14 @@ class Host:
         head = TreeHead(self.origin, self._tree.size, self._tree.root())
         note = sign_head(head, self._host_key).note()
         new = StoredHead(head.size, head.root, note)
-        try:
-            self._store.append(draft.rows, before.head, new)
-        except BaseException:
-            # It may be on disk all the same: the next append asks the store before anything else.
-            self._in_doubt = True
-            raise
+        # If anything fails from here on, the next append asks the store what is true.
+        self._in_doubt = True
+        self._store.append(draft.rows, before.head, new)
         # Die here: the entries are logged and their authors, who saw no answer, send them again.
         self._indexes |= draft.indexes
         self._voids |= draft.voids
         self._publish(draft.state, new)
+        self._in_doubt = False
 
     def _publish(self, state: State, head: StoredHead | None) -> None:
         self.bulk.follow(state)  # first: whoever sees the state may send vectors for it
@@ -309,8 +304,7 @@ class Host:
             return
         head = self._store.head()
         if head != self._published.head:
-            self._indexes, self._voids, self._tree = {}, {}, Tree()
-            self._publish(self._replay(), head)
+            self._publish(self._take_stored_log(), head)
         self._in_doubt = False
 
     def _cosign(self, size: int, line: bytes, note: bytes | None) -> None:
@@ -339,54 +333,17 @@ class Host:
 
     # -- guards -------------------------------------------------------------------------------
 
-    def _replay(self) -> State:
-        """Fold the stored log from its start, checking every entry again."""
-        if (self._folder / _HALTED).exists():
-            raise Misconfigured(
-                f"{self._folder / _HALTED} says that this host signed more than is stored here;"
-                " give the members their newest copy to host, as docs/operating.md says"
-            )
-        head = self._store.head()
-        size = head.size if head else 0
-        state = found(self._charter)
-        for first in range(0, size, _ENTRIES_PER_READ):
-            for leaf in self._store.entries(first, first + _ENTRIES_PER_READ):
-                try:
-                    entry = admit(state, self._tree, leaf)
-                except ComityError as error:
-                    raise Misconfigured(
-                        f"entry {state.size} of {self._folder} does not replay ({error});"
-                        " it is of another charter, or damaged: restore it from a member's copy"
-                    ) from error
-                state, outcome = apply(state, entry)
-                self._tree.append(leaf_hash(leaf))
-                self._indexes[entry.statement.id] = entry.index
-                if isinstance(outcome, Void):
-                    self._voids[entry.index] = outcome.rule
-        if head is not None:
-            self._check_own_head(head)
-        host_keys = state.keys.get(state.host)
-        if host_keys is not None and host_keys.keys.host != self._host_public:
-            raise Misconfigured(
-                f"this is not the host key of {state.host}, which the charter names as host;"
-                " use that member's key file"
-            )
-        return state
-
-    def _check_own_head(self, stored: StoredHead) -> None:
-        head = TreeHead(self.origin, self._tree.size, self._tree.root())
-        try:
-            signed = parse_signed_head(stored.note)
-            verify_host(signed, self._host_public)
-        except ComityError as error:
-            raise Misconfigured(
-                f"the stored head is not signed with this host key ({error}); use the key file"
-                " this folder was made with"
-            ) from error
-        if signed.head != head or (stored.size, stored.root) != (head.size, head.root):
-            raise Misconfigured(
-                "the stored entries do not give the stored head; restore them from a member's copy"
-            )
+    def _take_stored_log(self) -> State:
+        replayed = replay(
+            self._folder,
+            self._store,
+            self._charter,
+            origin=self.origin,
+            host_public=self._host_public,
+        )
+        self._tree, self._indexes = replayed.tree, replayed.indexes
+        self._voids = replayed.voids
+        return replayed.state
 
     def _is_entry(self, draft: _Draft, index: int, envelope: bytes) -> bool:
         stored = index - (draft.state.size - len(draft.rows))
@@ -429,20 +386,12 @@ class Host:
         if size <= self._tree.size and self._tree.root(size) == signed.head.root:
             return
         _LOG.critical("alarm=forgotten-head size=%d here=%d", size, self._tree.size)
-        (self._folder / _HALTED).write_bytes(note)
+        (self._folder / HALTED).write_bytes(note)
         self._refuse_when_halted()
 
     def _refuse_when_halted(self) -> None:
-        if (self._folder / _HALTED).exists():
+        if (self._folder / HALTED).exists():
             raise Unavailable(
                 "this host has signed a head it does not remember, so it appends nothing more;"
                 " another member must host"
             )
-
-
-def _own(folder: Path) -> Path:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unavailable(f"cannot make {folder} ({error.strerror}); check its parent") from error
-    return folder

@@ -15,7 +15,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, final
 
@@ -43,21 +42,18 @@ from comity.node.http_client import (
     TokenUnknown,
     WrongOffset,
 )
+from comity.node.sources import in_requests, opened_source, place_of, sha256_is, text_of
 from comity.statements.readers import ask_to_read
 from comity.storage.blobs import FileBlobStore
 from comity.storage.ports import BlobCheck
 from comity.values import (
     BLOB_BYTES_MAX,
-    STATEMENTS_PER_REQUEST_MAX,
     BlobName,
     CommonsId,
     MemberId,
     StatementId,
     same_bytes,
 )
-
-POST_BYTES_MAX: Final = 256 * 1024
-"""Most bytes of statements in one request; the host takes no more."""
 
 PIECE_BYTES: Final = 4 * 2**20
 """Bytes of a blob in one request, unless fewer are left."""
@@ -67,15 +63,8 @@ _ENTRIES_BYTES_MAX: Final = 16 * 2**20
 _DOWNLOAD_BYTES: Final = 64 * 2**20
 _TOKEN_LIFE_S: Final = 3_600
 
-__all__ = [
-    "Batch",
-    "HostStatus",
-    "Limits",
-    "Posted",
-    "PublishedHead",
-    "Remote",
-    "SumInfo",
-]
+# What a caller needs to name; all else is how.
+__all__ = ["Batch", "HostStatus", "Limits", "Posted", "PublishedHead", "Remote", "SumInfo"]
 
 
 @final
@@ -128,14 +117,13 @@ class Remote:
         return parse(answer.body, HostStatus)
 
     def post_statements(self, envelopes: Sequence[bytes]) -> list[Posted]:
-        """Send statements in this order; one answer each, in the same order.
+        """Send statements in this order, one answer each; needs no token (they are signed).
 
-        Needs no token: statements show themselves who said them.
         Raises:
             Malformed: the host's answer is none. Unavailable: no answer after several tries.
         """
         answers: list[Posted] = []
-        for batch in _in_requests(envelopes):
+        for batch in in_requests(envelopes):
             answer = self._client.ask(
                 "POST", "/statements", body=b"\n".join(batch), bytes_max=_ANSWER_BYTES_MAX
             )
@@ -166,15 +154,15 @@ class Remote:
             Forged: it does not fit that head. Refused(HEAD_UNKNOWN): no such head is there.
             Malformed, Unavailable.
         """
-        said: dict[str, int | str] = {"size": size, "line": _text(line)}
+        said: dict[str, int | str] = {"size": size, "line": text_of(line)}
         if note is not None:
-            said["note"] = _text(note)
+            said["note"] = text_of(note)
         body = msgspec.json.encode(said)
         self._ask("POST", "/cosignatures", body=body, bytes_max=_ANSWER_BYTES_MAX)
 
     def stored(self, name: BlobName, vector_of: StatementId | None = None) -> tuple[int, bool]:
         """How many bytes of a blob the host has, and whether it is complete and checked."""
-        path, query = _place(name, vector_of)
+        path, query = place_of(name, vector_of)
         answer = self._ask("HEAD", path, query=query, bytes_max=0)
         try:
             stored = int(answer.headers["x-comity-stored"])
@@ -196,9 +184,9 @@ class Remote:
             Forged: the bytes do not fit the name. Refused: not now, or not by this member.
             Malformed, Unavailable (also when the source cannot be read).
         """
-        path, query = _place(name, vector_of)
-        with _opened(source) as (size, read):
-            # Small ones go at once; for the others one question may save a piece.
+        path, query = place_of(name, vector_of)
+        with opened_source(source) as (size, read):
+            # Small ones go at once; else one question may save a piece.
             offset, finished = (0, False) if size <= PIECE_BYTES else self.stored(name, vector_of)
             tries = 0
             while not finished:
@@ -260,7 +248,7 @@ class Remote:
                 file.flush()
                 os.fsync(file.fileno())
             try:
-                (check or _sha256_is(name))(part)
+                (check or sha256_is(name))(part)
             except Forged:
                 part.unlink()
                 raise
@@ -410,60 +398,3 @@ class Remote:
                 life_s = min(token.expires_s, _TOKEN_LIFE_S)
                 self._token_until = time.monotonic() + life_s * 0.9
             return self._token
-
-
-def _in_requests(envelopes: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Batches that the host takes in one request."""
-    batch: list[bytes] = []
-    size = 0
-    for envelope in envelopes:
-        full = size + len(envelope) + 1 > POST_BYTES_MAX
-        if batch and (full or len(batch) == STATEMENTS_PER_REQUEST_MAX):
-            yield batch
-            batch, size = [], 0
-        batch.append(envelope)
-        size += len(envelope) + 1
-    if batch:
-        yield batch
-
-
-def _place(name: BlobName, vector_of: StatementId | None) -> tuple[str, dict[str, str]]:
-    if vector_of is None:
-        return f"/blobs/{name}", {}
-    return f"/vectors/{name}", {"opened": vector_of}
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise Malformed("a note and its lines are UTF-8") from None
-
-
-@contextmanager
-def _opened(source: Path | bytes) -> Iterator[tuple[int, Callable[[int, int], bytes]]]:
-    """Size of the source, and a function that reads `count` bytes at an offset of it."""
-    if isinstance(source, bytes):
-        yield len(source), lambda offset, count: source[offset : offset + count]
-        return
-    try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise Unavailable(f"cannot read {source} ({error.strerror})") from error
-    try:
-        yield (
-            os.fstat(descriptor).st_size,
-            lambda offset, count: os.pread(descriptor, count, offset),
-        )
-    finally:
-        os.close(descriptor)
-
-
-def _sha256_is(name: BlobName) -> Callable[[Path], None]:
-    def check(path: Path) -> None:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if not same_bytes(digest.encode(), name.encode()):
-            raise Forged(f"the bytes have SHA-256 {digest}, their name is {name}")
-
-    return check
