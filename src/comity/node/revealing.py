@@ -236,7 +236,7 @@ def say_recover(station: Station, duty: SayRecover) -> None:
     silent = tuple(SilentShares(beta=s.beta, seat=Seat(s.seat), mu=s.mu) for s in shares)
     if silent:
         body = RoundRecover(closed=closed.id, opened=closed.started.opened.id, silent=silent)
-        station.say(body, scope=scope)
+        station.say(body, scope=scope, part=min(duty.silent))
 
 
 def say_accept(station: Station, duty: SayAccept) -> None:

@@ -42,7 +42,7 @@ from comity.commons.duties import (
     SayReveal,
     SayStart,
 )
-from comity.commons.exposure import exposed_by
+from comity.commons.exposure import burned_set, exposed_by
 from comity.commons.gate import LocalFacts, check_open_time, check_run
 from comity.commons.phases import complainers
 from comity.commons.revealing import expected_close
@@ -269,8 +269,10 @@ class Rounds:
     def _refuses_set(self, started: StartedFact) -> bool:
         """5.10 at Start: abandon before a training run is spent on a set that would be refused."""
         opened, state = started.opened, self._station.replica.state
-        members = members_of(opened, started.participants)
-        exposed = exposed_by(state.studies[opened.study], state, members)
+        study = state.studies[opened.study]
+        # After a burned attempt only the members of its set may commit, whoever else is in P.
+        members = burned_set(study) or members_of(opened, started.participants)
+        exposed = exposed_by(study, state, members)
         if exposed:
             names = ", ".join(sorted(exposed))
             self._abandon(opened, None, f"this set would nearly show the update of {names}")
@@ -343,7 +345,8 @@ def round_tag(state: State, duty: Duty) -> tuple[Attempt, str] | None:
         case SayReveal():
             return scope_of(duty.attempt.closed.started.opened), "round.reveal"
         case SayRecover():
-            return scope_of(duty.attempt.closed.started.opened), "round.recover"
+            tag = f"round.recover#{min(duty.silent)}"
+            return scope_of(duty.attempt.closed.started.opened), tag
         case SayAccept():
             return scope_of(duty.attempt.closed.started.opened), "round.accept"
         case SayAbandon():

@@ -46,7 +46,7 @@ STUDY = Study(
     tensors=(Tensor("slopes", (30,), range=1.0), Tensor("intercept", (1,), range=1.0)),
     rounds=15,
     rule=FedAdam(server_lr=0.01),
-    weights="declared",
+    weights="hidden",
     weight_max=256,
     seed=42,
 )

@@ -45,7 +45,7 @@ STUDY = Study(
     tensors=(Tensor("slopes", (13,), range=1.0), Tensor("intercept", (1,), range=1.0)),
     rounds=15,
     rule=FedAdam(server_lr=0.01),
-    weights="declared",
+    weights="hidden",
     weight_max=256,
     missing="drop rows",
     seed=42,
