@@ -8,7 +8,6 @@ The house test compares the pages with what is written here, so they cannot grow
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
@@ -19,6 +18,7 @@ from msgspec import Meta, Struct
 
 from comity.errors import Rule
 from comity.statements import fields, governing, rounds, studies
+from tests.doc_example import example
 from tests.rule_meanings import MEANINGS, SECTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,10 +49,10 @@ FAMILIES = (
 def pages(root: Path) -> dict[Path, str]:
     """Each generated page and what it should hold now."""
     protocol = root / "docs/protocol.md"
-    made = {
-        root / "docs/rules.md": rules_page(root),
-        protocol: between(protocol.read_text(encoding="utf-8"), "bodies", "\n".join(bodies())),
-    }
+    page = protocol.read_text(encoding="utf-8")
+    page = between(page, "example", "\n".join(["", *example(), ""]))
+    page = between(page, "bodies", "\n".join(bodies()))
+    made = {root / "docs/rules.md": rules_page(), protocol: page}
     if importlib.util.find_spec("comity.cli.main") is not None:
         made[root / "docs/commands.md"] = commands_page()
     return made
@@ -66,34 +66,23 @@ def between(page: str, name: str, text: str) -> str:
     return f"{before}{start}\n{text}\n{stop}{after}"
 
 
-def rules_page(root: Path) -> str:
-    """docs/rules.md: every rule, what it means, what to do, and the tests that trigger it."""
+def rules_page() -> str:
+    """docs/rules.md: every rule, what it means, and what to do."""
     lines = [
         "# Rules",
         "",
         "A statement that is authentic but not allowed is **void**: it stays in the log, has no",
         "effect, and carries one of these codes. Whoever is about to say it asks the same",
-        "questions first and is **refused** with the same code. Written by `make docs`.",
+        "questions first and is **refused** with the same code. `grep -r Rule.NAME tests` finds",
+        "the tests that trigger one. Written by `make docs`.",
     ]
     for title, rules in SECTIONS:
-        lines += ["", f"## {title}", "", "| code | meaning | what to do | shown by |"]
-        lines.append("| --- | --- | --- | --- |")
+        lines += ["", f"## {title}", "", "| code | meaning | what to do |"]
+        lines.append("| --- | --- | --- |")
         for rule in rules:
             meaning, advice = MEANINGS[rule]
-            shown = ", ".join(tests_of(rule, root)[:2]) or "–"
-            lines.append(f"| `{rule.value}` | {meaning} | {advice} | {shown} |")
+            lines.append(f"| `{rule.value}` | {meaning} | {advice} |")
     return "\n".join(lines) + "\n"
-
-
-def tests_of(rule: Rule, root: Path) -> list[str]:
-    """The test modules that name the rule, those that name it most often first."""
-    named = re.compile(rf"\bRule\.{rule.name}\b")
-    counts = {}
-    for path in sorted((root / "tests").rglob("test_*.py")):
-        count = len(named.findall(path.read_text(encoding="utf-8")))
-        if count:
-            counts[path.relative_to(root / "tests").with_suffix("").as_posix()] = count
-    return sorted(counts, key=lambda name: (-counts[name], name))
 
 
 def bodies() -> Iterator[str]:
