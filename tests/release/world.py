@@ -16,7 +16,8 @@ from comity.commons.attempts import Closing, Confirming, Masking, Readying, Reve
 from comity.commons.dealing import digest_of_joins
 from comity.commons.opening import expected_open
 from comity.commons.rounds import expected_close, expected_start
-from comity.commons.state import Accepted, Done, Study
+from comity.commons.state import Accepted, Done, Study, Void
+from comity.errors import Rule
 from comity.learning.model import model_bytes
 from comity.log.heads import Cosignature, SignedHead, TreeHead, cosign, origin_of, sign_head
 from comity.release.anchor import Anchor, anchor_of
@@ -42,7 +43,7 @@ from comity.statements.rounds import (
     RoundReady,
 )
 from comity.values import BlobName, Digest, MemberId, StatementId, sha256
-from tests.worlds import World, charter_of, digest, found_body, keys_of, sealing_key, seed
+from tests.worlds import World, digest, keys_of, sealing_key, seed
 
 LAYOUT = Layout(
     (
@@ -77,6 +78,7 @@ class Released:
     content: dict[str, Content]
     manifest: bytes
     proposal: StatementId
+    model: bytes = MODEL
 
     @property
     def study(self) -> Study:
@@ -101,7 +103,7 @@ class Released:
     def files(self) -> dict[str, bytes]:
         """The whole folder; every blob's bytes in place."""
         whole = release_files(self.content, self.manifest, self.proof())
-        return {p: c if isinstance(c, bytes) else MODEL for p, c in whole.items()}
+        return {p: c if isinstance(c, bytes) else self.model for p, c in whole.items()}
 
     def folder(self) -> MemoryFolder:
         return MemoryFolder(self.files())
@@ -131,14 +133,16 @@ def must_say(world: World, member: MemberId, body: Body) -> StatementId:
     return world.last_id
 
 
-def accepted_study(world: World, *, exposed: Sequence[MemberId] = ()) -> StatementId:
-    """A study whose first round the members have accepted, with MODEL as its result."""
+def accepted_study(
+    world: World, *, model: bytes = MODEL, exposed: Sequence[MemberId] = ()
+) -> StatementId:
+    """A study whose first round the members have accepted, with this model as its result."""
     study = world.register(
         world.members[0], layout=sha256(layout_bytes(LAYOUT)), words=LAYOUT.words
     )
     for member in world.members:
         world.enrol(member, study, exposed=member in exposed)
-    play_round(world, study, MODEL_DIGEST)
+    play_round(world, study, sha256(model))
     return study
 
 
@@ -204,9 +208,17 @@ def content_of(world: World, study: StatementId) -> dict[str, Content]:
     """Content with every kind of file."""
     held = world.study(study)
     result = held.results[-1]
+    card = model_card(
+        world.state,
+        held,
+        result,
+        purpose="To be tested.",
+        licence="CC0-1.0",
+        reports=("reports/development.json", "reports/safety.json"),
+    )
     return content_files(
         model=BlobName(result.model),
-        card=model_card(world.state, held, result, purpose="To be tested.", licence="CC0-1.0"),
+        card=card,
         config=model_config(world.state, held, result, LAYOUT),
         licence=b"Do what you like.\n",
         reports={"development": b'{"auc":0.5}\n', "safety": b"{}\n"},
@@ -237,21 +249,31 @@ def sign_body(world: World, proposal: StatementId) -> ReleaseSign:
     return ReleaseSign(manifest=motion.manifest, model=motion.model, proposal=proposal)
 
 
-def released(count: int = 4, *, signers: int | None = None, **charter: object) -> Released:
+def released(
+    count: int = 4,
+    *,
+    signers: int | None = None,
+    early: int = 0,
+    undecided: bool = False,
+    model: bytes = MODEL,
+) -> Released:
     """A commons of so many members that has released its first result.
 
     Args:
-        signers: how many members have said release.sign; all, when None.
-        charter: changes of the charter.
+        signers: how many members have said release.sign in the end; all, when None.
+        early: how many of them said it before the decision, so that it is void.
+        undecided: the vote is never decided, so that every release.sign is void.
     """
-    world = World.empty(charter_of(count, **charter))
-    for member in world.members:
-        must_say(world, member, found_body(member))
-    study = accepted_study(world)
+    world = World.of(count)
+    study = accepted_study(world, model=model)
     content = content_of(world, study)
     manifest = manifest_text(digests_of(content))
     proposal = propose(world, study, manifest)
-    decide(world, proposal)
-    for member in world.members[: count if signers is None else signers]:
-        must_say(world, member, sign_body(world, proposal))
-    return Released(world, study, content, manifest, proposal)
+    said = world.members[: count if signers is None else signers]
+    for place, member in enumerate(said):
+        if place == early and not undecided:
+            decide(world, proposal)
+        outcome = world.say(member, sign_body(world, proposal))
+        void = undecided or place < early
+        assert outcome == (Void(Rule.NOT_DECIDED) if void else Done())
+    return Released(world, study, content, manifest, proposal, model)

@@ -37,8 +37,8 @@ The commons "{commons}" (`{origin}`), in round {round_no} of the study `{study}`
 
 ## How
 
-{rounds} rounds of {rounds_max} are accepted; each is one sum over the members' updates, added
-without anybody reading one. Next model from the sum: `{rule}`. Weights: {weights}.
+Rounds accepted: {rounds} of {rounds_max}. Each is one sum over the members' updates, added without
+anybody reading one. Next model from the sum: `{rule}`. Weights: {weights}.
 
 | what | SHA-256 |
 | --- | --- |

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Final, Protocol
 
 from comity.errors import Forged, Malformed
+from comity.log.tiles import ENTRY_BUNDLE_BYTES_MAX
 from comity.values import BLOB_BYTES_MAX, BLOB_CHUNK_BYTES, Digest, is_digest
 
 BUNDLE_VERSION: Final = 1
@@ -22,8 +23,8 @@ FILES_MAX: Final = 10_000
 FOLDERS_DEEP_MAX: Final = 5
 """A file lies in at most so many folders, one within the other, below the release folder."""
 RELEASE_BYTES_MAX: Final = 64 * 2**30
-PROOF_BYTES_MAX: Final = 16 * 2**20
-"""Of one file outside content/; the largest is an entry bundle of the log."""
+PROOF_BYTES_MAX: Final = ENTRY_BUNDLE_BYTES_MAX
+"""Of one file outside content/: the largest is an entry bundle of the log."""
 LOG_ENTRIES_MAX: Final = 256_000
 """A longer log is left out of the folder: its tiles would lie too deep."""
 
