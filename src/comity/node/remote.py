@@ -44,7 +44,6 @@ from comity.node.http_client import (
 )
 from comity.node.sources import in_requests, opened_source, place_of, sha256_is, text_of
 from comity.statements.readers import ask_to_read
-from comity.storage.blobs import FileBlobStore
 from comity.storage.ports import BlobCheck
 from comity.values import (
     BLOB_BYTES_MAX,
@@ -229,6 +228,8 @@ class Remote:
     ) -> None:
         """Fetch a blob to a file, going on where `to_path`.part ends; it appears once checked.
 
+        Not durable on return: `BlobStore.adopt` makes it so.
+
         Args:
             bytes_count: its length, when that is known; otherwise the host is asked first.
             check: raises Forged when the file does not fit; by default its SHA-256 is the name.
@@ -239,38 +240,25 @@ class Remote:
         size = self._size_there(name, bytes_max) if bytes_count is None else bytes_count
         part = to_path.with_name(to_path.name + ".part")
         try:
-            with part.open("ab") as file:
-                if file.tell() > size:
-                    file.truncate(0)
-                at = os.fstat(file.fileno()).st_size
-                for piece in self._download(name, at, size):
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                (check or sha256_is(name))(part)
-            except Forged:
-                part.unlink()
-                raise
+            while True:
+                with part.open("ab") as file:
+                    if file.tell() > size:
+                        file.truncate(0)
+                    resumed = os.fstat(file.fileno()).st_size
+                    for piece in self._download(name, resumed, size):
+                        file.write(piece)
+                try:
+                    (check or sha256_is(name))(part)
+                    break
+                except Forged:
+                    part.unlink()
+                    # What an earlier try left here may have been torn by a power cut: that is
+                    # not the host's fault, so the whole comes once more.
+                    if not resumed:
+                        raise
             part.rename(to_path)
         except OSError as error:
             raise Unavailable(f"cannot write {to_path} ({error.strerror}); free space") from error
-
-    def fetch(self, name: BlobName, store: FileBlobStore, check: BlobCheck | None = None) -> None:
-        """Fetch a blob into a store, going on where it ended; does nothing when it is there.
-
-        Raises: as `get_blob`.
-        """
-        if store.finished(name):
-            return
-        size = self._size_there(name, BLOB_BYTES_MAX)
-        if store.stored(name) > size:
-            store.drop(name)
-        at = store.stored(name)
-        for piece in self._download(name, at, size):
-            store.write(name, at, piece)
-            at += len(piece)
-        store.finish(name, check)
 
     def small_blob(self, name: BlobName, size: int) -> bytes:
         """A blob of exactly `size` bytes, in memory, named by its SHA-256.
