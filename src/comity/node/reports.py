@@ -6,8 +6,8 @@ whoever prints them makes them harmless first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, final
+from collections.abc import Iterator, Sequence
+from typing import Final, final, get_args
 
 import msgspec
 from msgspec import Struct
@@ -206,7 +206,7 @@ def status(station: Station) -> Status:
         commons_time_s=state.commons_time_s,
         owes=tuple(text for duty in owed if (text := _owed(duty))),
         asks=tuple(ask for duty in owed if (ask := _asked(state, duty))),
-        obstacles=tuple(Obstacle(what, why) for what, why in sorted(station.faults.items())),
+        obstacles=tuple(_obstacles(station, owed)),
         datasets=tuple(_datasets(station)),
         studies=tuple(_study(state, study, station.member) for study in state.studies.values()),
         proposals=tuple(_proposal(state, p, final_size) for p in state.proposals.values()),
@@ -320,6 +320,15 @@ def _owed(duty: Duty) -> str:
             return f"SayAbandon: {reason}"
         case _:
             return type(duty).__name__
+
+
+def _obstacles(station: Station, owed: Sequence[Duty]) -> Iterator[Obstacle]:
+    """What stands in the way now: a fault about a duty counts only while the duty is owed."""
+    duty_names = {kind.__name__ for kind in get_args(Duty)}
+    now = {type(duty).__name__ for duty in owed if not isinstance(duty, AskConsent)}
+    for subject, why in sorted(station.faults.items()):
+        if subject not in duty_names or subject in now:
+            yield Obstacle(subject, why)
 
 
 def _asked(state: State, duty: Duty) -> Asked | None:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, assert_never, final
 
+import msgspec
 from msgspec import Meta, Struct
 
+from comity.errors import Misconfigured
 from comity.node import wishes
 from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
@@ -183,9 +185,12 @@ Result = (
 )
 
 
-def reads_only(wish: Wish) -> bool:
-    """Whether the wish can be answered from this node's copy of the log, without any key."""
-    return isinstance(wish, AskStatus | ListLog | ShowEntry | ProveEntry | ShowAnchor | AskLogged)
+def check_wish(wish: Wish) -> None:
+    """Compare a wish with its limits, before it is sent. Raises Misconfigured, naming the field."""
+    try:
+        msgspec.convert(msgspec.to_builtins(wish), type(wish))
+    except msgspec.ValidationError as error:
+        raise Misconfigured(f"this cannot be asked: {error}") from error
 
 
 def fulfil(wish: Wish, station: Station) -> Result:

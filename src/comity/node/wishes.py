@@ -281,6 +281,6 @@ def _slug(text: str) -> str:
 
 
 def _text(name: str, text: str) -> str:
-    if len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
-        raise Misconfigured(f"a {name} has at most {TEXT_BYTES_MAX} bytes")
+    if not text.isprintable() or len(text.encode()) > TEXT_BYTES_MAX:
+        raise Misconfigured(f"a {name} is one printable line of at most {TEXT_BYTES_MAX} bytes")
     return text

@@ -1,0 +1,389 @@
+"""Identities, charters and entering a commons, as plain functions; no station is needed.
+
+    new_identity(folder, "hospital-a", passphrase=...)       # keys.pem and hospital-a.id.json
+    new_charter(path, name=..., host=..., ids=[...])         # charter.toml, to be talked over
+    enter_commons(folder, read_charter(path), keys=..., host_url=...)
+
+An id file is the public thing to send around: the key set, and proof that its keys are held.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal, final
+
+from msgspec import Struct
+
+from comity.commons.charter import (
+    Charter,
+    charter_bytes,
+    charter_from_toml,
+    commons_id,
+    default_quorum,
+    parse_charter,
+)
+from comity.errors import Forged, Malformed, Misconfigured, Refused, Rule, Unavailable
+from comity.node.keyfile import MemberKeys, Unencrypted, make_keys, write_keys
+from comity.node.settings import NodeSettings, write_node_settings
+from comity.statements.fields import TextField
+from comity.statements.governing import KeySet, Possession, PublicKeys
+from comity.statements.keysets import check_possession, key_set_digest, make_possession
+from comity.statements.wire import canonical, read_canonical
+from comity.values import (
+    CHARTER_BYTES_MAX,
+    DAY_S,
+    SLUG_BYTES_MAX,
+    TEXT_BYTES_MAX,
+    CommonsId,
+    Digest,
+    MemberId,
+    is_slug,
+)
+
+KEYS: Final = "keys.pem"
+CHARTER: Final = "charter.json"
+ID_BYTES_MAX: Final = 65_536
+_ID_SUFFIX: Final = ".id.json"
+
+SITE: Final = """\
+# Site policy: what this institution alone decides. Unknown settings are refused. After a change,
+# restart the node.
+
+# Whether a person answers each request for consent ("ask"), or a yes by itself ("auto").
+studies = "{studies}"
+
+# Digests of the study files that may run here; empty: any that was consented to.
+code = []
+
+# Whether a consent may accept that absences of others show nearly this site's update.
+exposed = false
+
+# "require": no study runs where it cannot be shut in fully. "warn": it runs, and status says so.
+sandbox = "{sandbox}"
+
+# The fewest members whose sum this site goes into, and the most rounds of one study.
+survivors_min = 3
+rounds_max = 1000
+
+# Limits of a study's process: memory in MiB, processor seconds of one round.
+memory_mb_max = 4096
+cpu_s_max = 3600
+"""
+
+
+@final
+class PublicId(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What `<member>.id.json` holds, as canonical JSON. Nothing in it is secret."""
+
+    format: Literal["comity-id/1"]
+    key_set: KeySet
+    possession: Possession
+    country: TextField = ""
+    name: TextField = ""
+
+
+@final
+class Identity(Struct, frozen=True, tag="identity"):
+    """A member's public identity. digest: of its key set, which a charter lists."""
+
+    member: MemberId
+    digest: Digest
+    name: str
+    country: str
+    id_file: str
+
+
+@final
+class CharterSummary(Struct, frozen=True, tag="charter"):
+    """What a charter means in plain words. warnings: what its founders should know."""
+
+    commons: CommonsId
+    name: str
+    host: MemberId
+    members: tuple[MemberId, ...]
+    quorum: int
+    meaning: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@final
+class Entered(Struct, frozen=True, tag="entered"):
+    """A node folder that is ready to run."""
+
+    member: MemberId
+    commons: CommonsId
+    folder: str
+    host_url: str
+
+
+# -- identities ----------------------------------------------------------------------------------
+
+
+def new_identity(
+    folder: Path,
+    member: str,
+    *,
+    passphrase: bytes | Unencrypted,
+    name: str = "",
+    country: str = "",
+) -> Identity:
+    """Make the four keys of a member for one commons, and the id file to send around.
+
+    Args:
+        folder: the node's, made with mode 0700 when absent. member: a slug.
+        name, country: neutral attributes for the charter, plain text.
+    Raises:
+        Misconfigured: no slug, there are keys already, or the folder is open to others.
+    """
+    if not is_slug(member):
+        raise Misconfigured(
+            f"a member id has a-z, 0-9, hyphens and dots only, at most {SLUG_BYTES_MAX}, for"
+            f" example hospital-a; not {member!r}"
+        )
+    for what, text in (("name", name), ("country", country)):
+        if not text.isprintable() or len(text.encode()) > TEXT_BYTES_MAX:
+            raise Misconfigured(f"a {what} is one printable line of at most {TEXT_BYTES_MAX} bytes")
+    keys = make_keys()
+    key_set = key_set_of(MemberId(member), keys)
+    possession = make_possession(
+        key_set, statement=keys.statement, head=keys.head, host=keys.host, model=keys.model
+    )
+    write_keys(folder / KEYS, keys, passphrase=passphrase)
+    public = PublicId("comity-id/1", key_set, possession, country=country, name=name)
+    path = folder / f"{member}{_ID_SUFFIX}"
+    _write(path, canonical(public))
+    return _identity(public, path)
+
+
+def key_set_of(member: MemberId, keys: MemberKeys) -> KeySet:
+    """The public key set of a member's keys."""
+    public = PublicKeys(
+        head=keys.public_head,
+        host=keys.public_host,
+        model=keys.public_model,
+        statement=keys.public_statement,
+    )
+    return KeySet(keys=public, member=member, serial=0)
+
+
+def read_identity(path: Path) -> PublicId:
+    """Read an id file, and check that whoever made it holds its keys.
+
+    Raises:
+        Misconfigured: it cannot be read. Malformed, Forged: it is no id file, or was changed.
+    """
+    try:
+        public = read_canonical(_read(path, ID_BYTES_MAX), PublicId, ID_BYTES_MAX)
+        check_possession(public.key_set, public.possession)
+    except Malformed as error:
+        raise Malformed(f"{path} is no id file: {error}") from error
+    except Forged as error:
+        raise Forged(f"{path}: {error}; ask its owner to send it again") from error
+    return public
+
+
+def show_identity(folder: Path) -> Identity:
+    """The identity of a node folder: its one id file. Raises Misconfigured: none, or several."""
+    found = sorted(folder.glob(f"*{_ID_SUFFIX}"))
+    if len(found) != 1:
+        raise Misconfigured(
+            f"expected one id file in {folder}, found {len(found)}: make one with `comity id new`,"
+            " and keep those of other members elsewhere"
+        )
+    return _identity(read_identity(found[0]), found[0])
+
+
+# -- charters ------------------------------------------------------------------------------------
+
+
+def new_charter(
+    path: Path,
+    *,
+    name: str,
+    host: str,
+    ids: Sequence[Path],
+    quorum: int | None = None,
+    vote_open_s: int = 7 * DAY_S,
+) -> Charter:
+    """Write a charter as people read it, from the id files of its founders.
+
+    Args:
+        path: of the new TOML file. host: member id of the first host. ids: all founders' id files.
+    Raises:
+        Misconfigured: something contradicts itself, or the file exists.
+        Malformed, Forged: an id file.
+    """
+    founders = sorted((read_identity(each) for each in ids), key=lambda p: p.key_set.member)
+    text = _charter_text(name, host, founders, quorum, vote_open_s)
+    charter = charter_from_toml(text)
+    if path.exists():
+        raise Misconfigured(f"{path} exists already: name another file, or move it away first")
+    _write(path, text.encode())
+    return charter
+
+
+def read_charter(path: Path) -> Charter:
+    """Read a charter, as TOML or as canonical JSON. Raises Misconfigured, Malformed."""
+    raw = _read(path, CHARTER_BYTES_MAX)
+    if raw.startswith(b"{"):
+        return parse_charter(raw)
+    try:
+        return charter_from_toml(raw.decode())
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{path} is no charter: it is not UTF-8 text") from error
+
+
+def check_charter(charter: Charter) -> CharterSummary:
+    """The commons id, and what the quorum means, in plain words."""
+    members = tuple(founder.id for founder in charter.founders)
+    count, quorum = len(members), charter.quorum
+    spare = count - quorum
+    meaning = [
+        f"a head of the log is final once {quorum} of {count} members have cosigned it",
+        f"a release needs the yes of {count // 2 + 1} of {count} members",
+        f"studies: at least {charter.studies.survivors_min} members in every sum, at least"
+        f" {charter.studies.colluders_min} may collude without seeing an update",
+    ]
+    warnings = []
+    if spare == 0:
+        warnings.append(
+            f"{quorum} of {count}: all must be online for anything to become final; one member"
+            " that is away stops founding, new studies and releases until it is back"
+        )
+    else:
+        meaning.append(f"{spare} of {count} may be away and heads still become final")
+    if quorum < default_quorum(count):
+        warnings.append(
+            f"the quorum is below {default_quorum(count)}, two thirds: fewer members than usual"
+            " can make two histories final"
+        )
+    if count == 2:
+        warnings.append("two members: there is no secrecy between you, and no secure sum")
+    if count == 3:
+        warnings.append("three members: all three stay online to the end of every round")
+    return CharterSummary(
+        commons=commons_id(charter),
+        name=charter.name,
+        host=charter.host,
+        members=members,
+        quorum=quorum,
+        meaning=tuple(meaning),
+        warnings=tuple(warnings),
+    )
+
+
+def enter_commons(
+    folder: Path,
+    charter: Charter,
+    *,
+    keys: MemberKeys,
+    host_url: str,
+    expected: str | None = None,
+    studies: Literal["ask", "auto"] = "ask",
+    sandbox: Literal["require", "warn"] = "require",
+) -> Entered:
+    """Make a node folder ready: the charter as it is hashed, settings, and a site policy.
+
+    Run again with the same charter it changes settings only; a site policy is never replaced.
+
+    Args:
+        expected: commons id, or its beginning of 16 digits or more, as told by another channel.
+        studies, sandbox: of the new site policy.
+    Raises:
+        Refused(KEYS_NOT_IN_CHARTER): the charter lists no member with these keys.
+        Misconfigured: another commons lives in this folder, or is not the expected one.
+    """
+    commons = commons_id(charter)
+    if expected is not None and not (len(expected) >= 16 and commons.startswith(expected)):
+        raise Misconfigured(f"expected the charter of commons {expected}, this is {commons}")
+    member = _member_of(charter, keys)
+    whole = charter_bytes(charter)
+    path = folder / CHARTER
+    if path.exists() and path.read_bytes() != whole:
+        raise Misconfigured(
+            f"{path} is of another commons: each commons has a folder and keys of its own"
+        )
+    settings = NodeSettings(member=member, host_url=host_url)
+    _write(path, whole)
+    write_node_settings(folder / "node.toml", settings)
+    if not (folder / "site.toml").exists():
+        _write(folder / "site.toml", SITE.format(studies=studies, sandbox=sandbox).encode())
+    return Entered(member, commons, str(folder.resolve()), host_url)
+
+
+def _member_of(charter: Charter, keys: MemberKeys) -> MemberId:
+    for founder in charter.founders:
+        if key_set_digest(key_set_of(founder.id, keys)) == founder.keys:
+            return founder.id
+    raise Refused(
+        Rule.KEYS_NOT_IN_CHARTER,
+        "the charter lists no member with the keys of this folder: send your id file to whoever"
+        " writes the charter, and sign the one that lists it",
+    )
+
+
+def _charter_text(
+    name: str, host: str, founders: Sequence[PublicId], quorum: int | None, vote_open_s: int
+) -> str:
+    count = len(founders)
+    lines = [
+        "# The charter of a commons. All founders sign exactly this; its hash is the commons id.",
+        f"name = {_toml(name)}",
+        f"host = {_toml(host)}",
+        "",
+        "# Members that must cosign a head to make it final; more than half of all.",
+        f"quorum = {default_quorum(count) if quorum is None else quorum}",
+        "",
+        "# How long a vote is open, in seconds.",
+        f"vote_open_s = {vote_open_s}",
+    ]
+    for founder in founders:
+        lines += ["", "[[founders]]", f"id = {_toml(founder.key_set.member)}"]
+        lines.append(f"keys = {_toml(key_set_digest(founder.key_set))}")
+        if founder.name:
+            lines.append(f"name = {_toml(founder.name)}")
+        if founder.country:
+            lines.append(f"country = {_toml(founder.country)}")
+    lines += [
+        "",
+        "# What every study keeps to.",
+        "[studies]",
+        "colluders_min = 1",
+        "survivors_min = 3",
+        "rounds_max = 1000",
+        "attempts_max = 20",
+        f"end_by_s_max = {30 * DAY_S}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(text: str) -> str:
+    """A TOML string. JSON's escapes are TOML's, for text that is printable."""
+    if not text.isprintable():
+        raise Misconfigured("names in a charter are printable text on one line")
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _identity(public: PublicId, path: Path) -> Identity:
+    digest = key_set_digest(public.key_set)
+    return Identity(public.key_set.member, digest, public.name, public.country, str(path))
+
+
+def _read(path: Path, bytes_max: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(bytes_max + 1)
+    except OSError as error:
+        raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
+    if len(raw) > bytes_max:
+        raise Misconfigured(f"{path} has more than {bytes_max} bytes")
+    return raw
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise Unavailable(f"cannot write {path} ({error.strerror}); check the disk") from error

@@ -1,0 +1,85 @@
+"""The command `comity`: its nouns, and the outermost place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from comity.cli import entering, reading, serving, studying, work
+from comity.cli.terminal import AsJson, complain, exit_code_of, steady_output
+from comity.errors import ComityError, ExitCode
+
+app = typer.Typer(
+    name="comity",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # they print local variables, and some of those are secrets
+    add_completion=False,
+    help="""Institutions build AI together without having to trust each other, or the host.
+
+    \b
+    Example:
+      comity demo
+      comity status --folder node-a
+
+    \b
+    Exit codes: 0 done or verified, 1 failed, 2 usage or setting, 3 against the rules,
+    4 verification failed, 5 consent missing, 6 no fault found but no anchor given,
+    7 verified but older than asked for.
+    """,
+)
+
+app.add_typer(entering.identity, name="id", help="Keys of a member, and its public id file.")
+app.add_typer(entering.charter, name="charter", help="The constitution that all founders sign.")
+app.add_typer(entering.commons, name="commons", help="Found a commons, or join one.")
+app.add_typer(serving.host, name="host", help="The host, which orders and relays.")
+app.add_typer(serving.node, name="node", help="A member's running software.")
+app.add_typer(work.data, name="data", help="Data sets of this site; they stay at home.")
+app.add_typer(
+    studying.study, name="study", help="Joint work: one Python file that everybody reads."
+)
+app.add_typer(work.consent, name="consent", help="What the owner of the data alone decides.")
+app.add_typer(work.release, name="release", help="Publish a result the members agreed on.")
+app.add_typer(reading.log, name="log", help="The one log that everybody holds.")
+app.add_typer(reading.anchor, name="anchor", help="What outsiders trust to begin with.")
+app.command("vote")(work.vote)
+app.command("status")(reading.status)
+app.command("verify")(reading.verify_release)
+
+
+@app.command("demo")
+def demo(
+    members: Annotated[
+        int, typer.Option(help="How many institutions, where the data are simulated.")
+    ] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole of it on this machine: found, train, vote, release, verify.
+
+    \b
+    Example:
+      comity demo
+    """
+    # Its data tools are an extra; nobody else pays for loading them.
+    from comity.demo.run import run_demo
+
+    raise typer.Exit(run_demo(members=members, as_json=as_json))
+
+
+def run() -> None:
+    """Run the command line of this process, and end it."""
+    steady_output()
+    try:
+        app()
+    except ComityError as error:
+        complain(error)
+        sys.exit(exit_code_of(error))
+    except SystemExit as end:
+        # The table of exit codes has no code for Ctrl-C.
+        sys.exit(ExitCode.FAILED if end.code == 130 else end.code)
+
+
+if __name__ == "__main__":
+    run()

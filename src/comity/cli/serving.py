@@ -1,0 +1,191 @@
+"""`comity host` and `comity node`: the two programs that run for as long as a commons works."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, final
+
+import typer
+from msgspec import Struct
+
+from comity.cli.founding import CHARTER, KEYS, read_charter
+from comity.cli.terminal import (
+    AsJson,
+    Folder,
+    NoPassphrase,
+    PassphraseFd,
+    PassphraseFile,
+    Screen,
+    log_to_stderr,
+    unlocker,
+)
+from comity.errors import Misconfigured
+from comity.host.serve import run_host
+from comity.node.answers import HostStatus, parse
+from comity.node.control import ControlServer
+from comity.node.http_client import HttpClient, Limits
+from comity.node.keyfile import load_host_key, load_keys
+from comity.node.loop import Loop
+from comity.node.settings import read_node_settings
+from comity.node.station import open_station
+from comity.values import CommonsId, MemberId
+
+host = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+node = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to stderr.")]
+HERE = Path(".")
+_ANSWER_BYTES_MAX = 65_536
+
+
+@final
+class Hosting(Struct, frozen=True, tag="hosting"):
+    """A host that answers at `url`."""
+
+    url: str
+    folder: str
+
+
+@final
+class NodeRunning(Struct, frozen=True, tag="node"):
+    """A node that runs. socket: where commands reach it."""
+
+    member: MemberId
+    commons: CommonsId
+    host_url: str
+    socket: str
+
+
+@host.command("serve")
+def host_serve(
+    listen: Annotated[str, typer.Option(help="address:port; port 0 takes a free one.")] = (
+        "127.0.0.1:8440"
+    ),
+    host_folder: Annotated[
+        Path | None, typer.Option(help="The host's own folder; default: host/ in the node's.")
+    ] = None,
+    tls_chain: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    verbose: Verbose = False,
+    folder: Folder = HERE,
+    as_json: AsJson = False,
+    passphrase_fd: PassphraseFd = None,
+    passphrase_file: PassphraseFile = None,
+    unencrypted: NoPassphrase = False,
+) -> None:
+    """Host the commons: order and relay what members say. The host sees sizes and times only.
+
+    It unlocks the host key and no other. Put it behind TLS, or give --tls-chain and --tls-key,
+    when it is reached from outside this machine.
+
+    \b
+    Example:
+      comity host serve --folder node-a --listen 0.0.0.0:8440 --tls-chain c.pem --tls-key k.pem
+    """
+    if (tls_chain is None) != (tls_key is None):
+        raise Misconfigured("--tls-chain and --tls-key go together")
+    unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)
+    screen = Screen(as_json)
+    log_to_stderr(verbose)
+    charter = read_charter(folder / CHARTER)
+    host_key = load_host_key(folder / KEYS, passphrase=unlock())
+    place = host_folder or folder / "host"
+    run_host(
+        place,
+        charter,
+        host_key=host_key,
+        listen=listen,
+        ready=lambda url: screen.result(
+            Hosting(url, str(place.resolve())), f"hosting {charter.name} at {url}"
+        ),
+        tls=(tls_chain, tls_key) if tls_chain and tls_key else None,
+    )
+
+
+@host.command("status")
+def host_status(
+    url: Annotated[
+        str | None, typer.Option(help="Of the host; default: the one in node.toml.")
+    ] = None,
+    folder: Folder = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the host what it tells anybody: which commons, how many entries, founded or not.
+
+    \b
+    Example:
+      comity host status --url https://host.example:8440
+    """
+    at = url or read_node_settings(folder / "node.toml").host_url
+    client = HttpClient(at, tls=None, proxy=None, limits=Limits())
+    try:
+        answer = client.ask("GET", "/status", bytes_max=_ANSWER_BYTES_MAX, tries=1)
+        found = parse(answer.body, HostStatus)
+    finally:
+        client.close()
+    Screen(as_json).result(
+        found,
+        f"host:    {found.host} at {at}",
+        f"commons: {found.commons}",
+        f"entries: {found.size}",
+        f"founded: {'yes' if found.founded else 'not yet'}",
+    )
+
+
+@node.command("run")
+def node_run(
+    verbose: Verbose = False,
+    folder: Folder = HERE,
+    as_json: AsJson = False,
+    passphrase_fd: PassphraseFd = None,
+    passphrase_file: PassphraseFile = None,
+    unencrypted: NoPassphrase = False,
+) -> None:
+    """Run this member's node: follow the log, do what is owed, serve this folder's commands.
+
+    It ends with SIGTERM or Ctrl-C and loses nothing: what is owed follows from the log.
+
+    \b
+    Example:
+      comity node run --folder node-a --passphrase-file /run/credentials/comity
+    """
+    unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)
+    screen = Screen(as_json)
+    log_to_stderr(verbose)
+    keys = load_keys(folder / KEYS, passphrase=unlock())
+    station = open_station(folder, keys)
+    try:
+        loop = Loop(station)
+        _stop_on_signals(loop)
+        control = ControlServer(station, loop.ask)
+        control.start()
+        try:
+            screen.result(
+                NodeRunning(
+                    station.member,
+                    station.replica.commons,
+                    station.settings.host_url,
+                    str((folder / "node.sock").resolve()),
+                ),
+                f"node of {station.member} runs, towards {station.settings.host_url}",
+            )
+            loop.run()
+        finally:
+            control.close()
+    finally:
+        station.close()
+
+
+def _stop_on_signals(loop: Loop) -> None:
+    """SIGTERM and Ctrl-C end the loop; where signals are somebody else's, nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        loop.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
