@@ -1,8 +1,8 @@
 """Institutions on this machine: real folders, keys, charter, data files; for tests and benchmarks.
 
-    places = found_places(tmp_path, ("a", "b", "c"), rows=b"x\\n1\\n2\\n")
-    with places.serving() as url:            # the host, in a thread of this process
-        loops = [Loop(place.open(url)) for place in places.all]
+places = found_places(tmp_path, ("a", "b", "c"), rows=b"x\\n1\\n2\\n")
+with places.serving() as url:            # the host, in a thread of this process
+    loops = [Loop(place.open(url)) for place in places.all]
 """
 
 from __future__ import annotations

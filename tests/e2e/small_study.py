@@ -1,0 +1,105 @@
+"""A small study for tests, and what it computes at a site, done in the clear."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+
+from comity.aggregation.layout import Layout
+from comity.learning.model import to_flat, to_tensors
+from comity.learning.steps import Float32Array
+from comity.learning.study import LoadedStudy, layout_of, load
+from comity.learning.tables import Reading, inspect_table
+from comity.learning.training import generator
+
+_TEXT = """
+\"\"\"Every number moves by the dice of the round and the rows of the site.\"\"\"
+
+import numpy as np
+from comity.learning import Column, FedAdagrad, FedAdam, FedAvg, FedYogi, Study, Tensor
+
+STUDY = Study(
+    name="small",
+    title="A small study",
+    columns=(Column("x", "real"),),
+    tensors=(Tensor("a", (3, 2), range=0.5), Tensor("b", (<numbers>,), range=0.25)),
+    rounds=<rounds>,
+    rule=<rule>,
+    weights="<weights>",
+    weight_max=<weight_max>,
+)
+
+
+def initial(seed):
+    dice = np.random.default_rng(seed)
+    return {
+        "a": dice.uniform(-1, 1, (3, 2)).astype(np.float32),
+        "b": dice.uniform(-1, 1, (<numbers>,)).astype(np.float32),
+    }
+
+
+def train(weights, table, rng):
+    step = np.float32(np.mean(table["x"]) / 10)
+    after = {
+        name: old + step * rng.uniform(-1, 1, old.shape).astype(np.float32)
+        for name, old in weights.items()
+    }
+    <twist>
+    return after, len(table)
+
+
+def evaluate(weights, table):
+    return {"first": float(weights["b"][0])}
+"""
+
+
+def study_text(
+    *,
+    numbers: int = 40,
+    rounds: int = 3,
+    rule: str = "FedAvg()",
+    weights: str = "equal",
+    weight_max: int = 1,
+    twist: str = "",
+) -> str:
+    """The study file. twist: one more line of `train`."""
+    text = _TEXT
+    settings = {
+        "numbers": str(numbers),
+        "rounds": str(rounds),
+        "rule": rule,
+        "weights": weights,
+        "weight_max": str(weight_max),
+        "twist": twist,
+    }
+    for name, setting in settings.items():
+        text = text.replace(f"<{name}>", setting)
+    return text
+
+
+def table_of(place: int) -> bytes:
+    """The table of the member at this place: a few rows, another number of them at each."""
+    return b"x\n" + b"".join(b"%d\n" % (1 + place + row) for row in range(2 + place))
+
+
+def loaded(text: str) -> LoadedStudy:
+    """The study, in this process: the file is the test's own."""
+    module = ModuleType("small")
+    exec(compile(text, "small.py", "exec"), module.__dict__)
+    return load(module.__dict__)
+
+
+def plain_update(
+    study: LoadedStudy, layout: Layout, before: Float32Array, table: bytes, seed: bytes
+) -> tuple[Float32Array, int]:
+    """(update, rows) of one site: what its study process must give for the same seed."""
+    reading = inspect_table(study.study.columns, table)
+    assert isinstance(reading, Reading)
+    after, count = study.train(to_tensors(layout, before), reading.table, generator(seed))
+    return np.subtract(to_flat(layout, after), before), count
+
+
+def layout_of_text(text: str) -> Layout:
+    """The layout the study declares."""
+    return layout_of(loaded(text).study)

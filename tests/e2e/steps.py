@@ -1,0 +1,407 @@
+"""Real nodes and a real host, moved one event at a time, under the test's own clock.
+
+A `Desk` is a node: its folder, journal, log copy, HTTP connection, study process and loop are the
+real ones; only who moves next, and what time it is, is the test's choice. So every order of events
+can be had, and no test waits for a deadline.
+
+    with prepared.world(tmp_path) as world:
+        world.desk("m3").silent_before = {"round.commit"}
+        world.settle()
+        world.clock.now_s += 100
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from comity.commons.attempts import Live, opened_of
+from comity.commons.duties import Duty, SayOpen, SayResolve, duties, waiting_for
+from comity.commons.state import State, Study
+from comity.errors import ComityError, Refused, Unavailable
+from comity.host.serve import HostServer
+from comity.node import wishes
+from comity.node.loop import Loop
+from comity.node.planning import PlanTerms
+from comity.node.practice import Running
+from comity.node.rounds import round_tag
+from comity.node.settings import NodeSettings, write_node_settings
+from comity.node.stages import scope_of
+from comity.node.station import Station, describe, open_station
+from comity.statements.entries import Body, Statement
+from comity.statements.wire import Draft, read, sign
+from comity.values import NOTHING, MemberId, Seat, StatementId
+from tests.e2e.places import Place, Places, found_places
+from tests.e2e.small_study import study_text, table_of
+
+START_S = 1_790_000_000
+PHASE_S = 60
+TRAIN_S = 120
+Phase = TypeVar("Phase", bound=Live)
+
+
+@dataclass
+class Clock:
+    """The time of every machine in a world."""
+
+    now_s: int = START_S
+
+    def __call__(self) -> int:
+        return self.now_s
+
+
+class Desk:
+    """One node. silent_before: tags it does not say; once one is due, the node is asleep."""
+
+    def __init__(self, place: Place, url: str, clock: Callable[[], int]) -> None:
+        self.place, self.url, self.clock = place, url, clock
+        self.silent_before: set[str] = set()
+        self.asleep = False
+        self.stopped: ComityError | None = None
+        self.warm: dict[StatementId, Running] = {}
+        self.open()
+
+    def open(self) -> None:
+        """Start the node on its folder."""
+        settings = NodeSettings(member=self.place.member, host_url=self.url)
+        write_node_settings(self.place.folder / "node.toml", settings)
+        self.station: Station = open_station(self.place.folder, self.place.keys, clock=self.clock)
+        self.loop = Loop(self.station)
+        self.loop._rounds._practice._running.update(self.warm)
+        self.loop._rounds._practice._sandboxed = bool(self.warm) or None
+
+    @property
+    def member(self) -> MemberId:
+        return self.place.member
+
+    @property
+    def state(self) -> State:
+        return self.station.replica.state
+
+    @property
+    def training(self) -> bool:
+        """Whether a study process is at work."""
+        running = self.loop._rounds._practice._running.values()
+        return any(r.asked is not None and r.trained is None for r in running)
+
+    def step(self) -> None:
+        """Ask the host once, take what came, and do what is owed, as the loop does."""
+        if self.asleep or self.stopped:
+            return
+        try:
+            self.sync()
+        except (Unavailable, Refused) as error:  # the loop's poller keeps such a one as an event
+            self.station.faults["host"] = describe(error)
+        except ComityError as error:
+            self.stopped = error
+            return
+        try:
+            if self.silent_before & {tag_of(self.state, duty) for duty in self.owed()}:
+                self.asleep = True
+                return
+            self.loop._work()
+        except ComityError as error:
+            self.stopped = error
+
+    def sync(self) -> None:
+        """Only take what the host has."""
+        batch = self.station.remote.entries(self.state.size + len(self.loop._pending))
+        self.loop._take(batch)
+
+    def owed(self) -> tuple[Duty, ...]:
+        """What is owed now."""
+        final_size = self.station.replica.final_size
+        return duties(self.state, self.member, final_size, self.clock())
+
+    def die(self) -> None:
+        """End like a killed process: nothing more is written."""
+        self._save_warm()
+        self.station.remote.close()
+        self.station.replica.store.close()
+        self.station.journal.close()
+
+    def restart(self) -> None:
+        """Come back on the same folder."""
+        self.stopped, self.asleep, self.silent_before = None, False, set()
+        self.open()
+
+    def close(self) -> None:
+        """End in good order."""
+        self._save_warm()
+        self.station.close()
+
+    def _save_warm(self) -> None:
+        # The study processes stay warm for the next test: they cost half a second each.
+        running = self.loop._rounds._practice._running
+        for study, kept in list(running.items()):
+            if study in self.warm:
+                kept.asked, kept.trained = None, None
+                del running[study]
+        self.loop._rounds.close()
+
+    def lie(self, body: Body, tag: str | None = None, *, delivers: bool = True) -> StatementId:
+        """Say something without asking the rules: what a dishonest member may do.
+
+        Args:
+            tag: under which the journal keeps it; another than the body's to say a thing twice.
+            delivers: whether it leaves at once.
+        """
+        last = self.station.journal.last_said()
+        final = self.station.replica.view.final
+        envelope = sign(
+            Draft(
+                author=self.member,
+                commons=self.station.replica.commons,
+                seq=last[0] + 1 if last else 0,
+                prev=last[1] if last else StatementId(NOTHING),
+                head_size=final.size,
+                head_root=final.root,
+                time_s=self.clock(),
+                body=body,
+            ),
+            self.place.keys.statement,
+        )
+        said = read(envelope).statement
+        attempt = next(
+            (study.current for study in self.state.studies.values() if study.current), None
+        )
+        rounds = body.tag.startswith("round.")
+        scope = scope_of(opened_of(attempt)) if rounds and attempt else None
+        self.station.journal.say(
+            envelope, statement_id=said.id, seq=said.seq, tag=tag or body.tag, scope=scope
+        )
+        self.station.deliver_again()
+        if delivers:
+            self.station.deliver()
+        return said.id
+
+
+def tag_of(state: State, duty: Duty) -> str | None:
+    """The tag of the statement a duty leads to, of rounds."""
+    if isinstance(duty, SayResolve):
+        return "round.resolve"
+    if isinstance(duty, SayOpen):
+        return "round.open"
+    said = round_tag(state, duty)
+    return said[1] if said else type(duty).__name__
+
+
+@dataclass
+class World:
+    """A commons whose nodes the test moves."""
+
+    places: Places
+    clock: Clock
+    server: HostServer
+    thread: threading.Thread
+    desks: list[Desk]
+    study_id: StatementId
+
+    def desk(self, member: str) -> Desk:
+        """The node of a member."""
+        return next(desk for desk in self.desks if desk.member == member)
+
+    @property
+    def state(self) -> State:
+        """What the host's log means."""
+        return self.server.host.published.state
+
+    @property
+    def study(self) -> Study:
+        return self.state.studies[self.study_id]
+
+    @property
+    def attempt(self) -> Live:
+        """The attempt under way."""
+        assert self.study.current is not None, "no attempt is under way"
+        return self.study.current
+
+    def seat(self, member: str) -> Seat:
+        """The member's place in the attempt under way."""
+        seat = opened_of(self.attempt).seat(MemberId(member))
+        assert seat is not None
+        return seat
+
+    def log(self) -> list[Statement]:
+        """Every statement in the log."""
+        leaves: list[bytes] = []
+        while more := self.server.host.entries(len(leaves)):
+            leaves += more
+        return [read(leaf).statement for leaf in leaves]
+
+    def said(self, tag: str, member: str | None = None) -> list[Statement]:
+        """Statements of a kind in the log, by a member."""
+        return [
+            statement
+            for statement in self.log()
+            if statement.body.tag == tag and member in (None, statement.author)
+        ]
+
+    def run(self, reached: Callable[[], bool], timeout_s: float = 30.0) -> None:
+        """Move every node in turn until it is so far; fail when nothing moves any more."""
+        limit, still = time.monotonic() + timeout_s, 0
+        while not reached():
+            if not self._turn():
+                still += 1
+                assert still < 40, f"nothing moves; {self.describe()}"
+                time.sleep(0.003)
+            else:
+                still = 0
+            assert time.monotonic() < limit, f"not reached; {self.describe()}"
+
+    def settle(self, timeout_s: float = 30.0) -> None:
+        """Move every node in turn until nothing moves any more."""
+        limit, still = time.monotonic() + timeout_s, 0
+        while still < 4:
+            still = 0 if self._turn() else still + 1
+            assert time.monotonic() < limit, f"never settles; {self.describe()}"
+
+    def _turn(self) -> bool:
+        before = self._progress()
+        for desk in self.desks:
+            desk.step()
+        if any(desk.training for desk in self.desks if not desk.asleep and not desk.stopped):
+            time.sleep(0.003)
+            return True
+        return self._progress() != before
+
+    def _progress(self) -> object:
+        published = self.server.host.published
+        known = [(d.state.size, d.station.replica.final_size, d.asleep) for d in self.desks]
+        return published.version, known
+
+    def until(self, phase: type[Phase]) -> Phase:
+        """Move until the attempt under way is in this phase, for everybody who listens."""
+        self.run(lambda: isinstance(self.study.current, phase))
+        attempt = self.attempt
+        assert isinstance(attempt, phase)
+        return attempt
+
+    def round(self, number: int) -> None:
+        """Move until this round has a result that every running node has seen."""
+        self.run(lambda: len(self.study.results) >= number)
+        size = self.state.size
+        self.run(lambda: all(d.state.size >= size for d in self.desks if not d.asleep))
+
+    def describe(self) -> str:
+        """What stands in the way, for the message of a failing test."""
+        study = self.state.studies.get(self.study_id)
+        waits = waiting_for(self.state, study) if study else None
+        nodes = [
+            (d.member, d.state.size, d.asleep, d.stopped, d.station.faults) for d in self.desks
+        ]
+        phase = type(study.current).__name__ if study else None
+        return f"phase {phase}, size {self.state.size}, waits {waits}, nodes {nodes}"
+
+
+@dataclass
+class Prepared:
+    """A commons that has founded itself, registered a study and enrolled; copied for each test."""
+
+    root: Path
+    places: Places
+    study_id: StatementId
+    text: str
+    now_s: int
+    warm: dict[MemberId, dict[StatementId, Running]] = field(default_factory=dict)
+
+    @contextmanager
+    def world(self, folder: Path) -> Iterator[World]:
+        """The commons on a copy of its folders, its host serving."""
+        all_places = []
+        for place in (*self.places.all,):
+            copied = folder / place.member
+            shutil.copytree(place.folder, copied, ignore=shutil.ignore_patterns("sandbox"))
+            all_places.append(Place(place.member, copied, place.keys, place.table))
+        shutil.copytree(self.places.host_folder, folder / "host")
+        places = Places(self.places.charter, all_places, folder / "host")
+        with opened(places, self.study_id, Clock(self.now_s)) as world:
+            for desk in world.desks:
+                desk.warm = self.warm[desk.member]
+                desk.loop._rounds._practice._running.update(desk.warm)
+                desk.loop._rounds._practice._sandboxed = True
+            yield world
+
+    def close(self) -> None:
+        """End the study processes."""
+        for kept in self.warm.values():
+            for running in kept.values():
+                running.sandbox.close()
+
+
+@contextmanager
+def opened(places: Places, study_id: StatementId, clock: Clock) -> Iterator[World]:
+    """The nodes and the host of a commons, as far as it has come."""
+    server, thread = serve(places, clock)
+    desks: list[Desk] = []
+    try:
+        desks += [Desk(place, server.url, clock) for place in places.all]
+        yield World(places, clock, server, thread, desks, study_id)
+    finally:
+        for desk in desks:
+            desk.close()
+        server.stop()
+        thread.join(20)
+
+
+def serve(places: Places, clock: Callable[[], int]) -> tuple[HostServer, threading.Thread]:
+    """The host, in a thread, on a free port of this machine."""
+    server = HostServer(
+        places.host_folder,
+        places.charter,
+        host_key=places.host.keys.host,
+        listen="127.0.0.1:0",
+        clock=clock,
+    )
+    thread = threading.Thread(target=server.run, args=(lambda url: None,), daemon=True)
+    thread.start()
+    return server, thread
+
+
+def prepare(
+    root: Path,
+    count: int,
+    text: str | None = None,
+    *,
+    terms: PlanTerms | None = None,
+    exposed: Sequence[str] = (),
+) -> Prepared:
+    """Found a commons of `count` members, register the study, let all of them enrol.
+
+    Args:
+        exposed: members whose site consents to being exposed.
+    """
+    text = text or study_text()
+    names = [f"m{number}" for number in range(count)]
+    places = found_places(root, names, table=b"x\n1\n")
+    for number, place in enumerate(places.all):
+        place.table.write_bytes(table_of(number))
+        if place.member in exposed:
+            site = place.folder / "site.toml"
+            site.write_text(site.read_text() + "exposed = true\n")
+    clock = Clock()
+    file = root / "study.py"
+    file.write_text(text)
+    with opened(places, StatementId(NOTHING), clock) as world:
+        world.run(lambda: all(d.station.replica.final_size >= count for d in world.desks))
+        for desk in world.desks:
+            wishes.declare_dataset(desk.station, f"rows-{desk.member}", desk.place.table)
+        world.run(lambda: len(world.state.datasets) == count)
+        wanted = terms or PlanTerms(phase_s=PHASE_S, train_s=TRAIN_S)
+        author = world.desks[-1].station
+        world.study_id = wishes.register_study(author, file, terms=wanted).statement
+        world.desks[0].silent_before = {"round.open"}
+        world.run(lambda: world.desks[0].asleep)
+        assert len(world.study.enrolled) == count, world.describe()
+        warm = {}
+        for desk in world.desks:
+            practice = desk.loop._rounds._practice
+            practice.prepare(world.study)
+            warm[desk.member] = desk.warm = dict(practice._running)
+    return Prepared(root, places, world.study_id, text, clock.now_s, warm)
