@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from comity.errors import Malformed
 from comity.log.heads import TreeHead
+from comity.log.merkle import EMPTY_ROOT
 from comity.release.anchor import Anchor, anchor_of, parse_anchor
 from comity.values import LOG_SIZE_MAX, sha256
 
@@ -60,6 +61,13 @@ def test_nothing_else_is_read(old: bytes, new: bytes) -> None:
     assert changed != TEXT
     with pytest.raises(Malformed):
         parse_anchor(changed)
+
+
+def test_an_anchor_is_of_a_log_that_has_begun_and_is_short() -> None:
+    empty = Anchor(ORIGIN, 0, EMPTY_ROOT).text()
+    for raw in (empty, TEXT.replace(b"comity/", b"a" * 500 + b"/"), ANCHOR.text() * 200):
+        with pytest.raises(Malformed):
+            parse_anchor(raw)
 
 
 @given(st.binary(max_size=600))

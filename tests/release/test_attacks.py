@@ -5,11 +5,14 @@ The honest folder passes in every test, so it is the bending that is refused.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comity.errors import ExitCode
+from comity.release.bundle import digests_of, manifest_text
 from comity.release.form import (
     CHARTER,
     CONTENT,
@@ -22,13 +25,14 @@ from comity.release.form import (
     VERIFY,
 )
 from comity.release.verify import verify
+from comity.values import BlobName, sha256
 from tests.release.forgery import (
     ANCHOR,
     FILES,
     MADE,
     refused,
 )
-from tests.release.world import MODEL, MemoryFolder, released
+from tests.release.world import MODEL, MemoryFolder, decide, propose, released, sign_body
 
 A, B, C, D = MADE.world.members
 NAME_RULES = "paths and sizes"
@@ -113,6 +117,21 @@ def test_the_manifest_of_another_release_is_refused() -> None:
     bent = b"".join(line for line in other if b"safety" not in line)
     less = {p: f for p, f in FILES.items() if "safety" not in p}
     refused(less | {CONTENT + MANIFEST: bent}, "manifest", "signed")
+
+
+def test_a_manifest_with_another_model_than_the_accepted_one_is_refused() -> None:
+    """A proposer whom nobody checked: the manifest names its own model, the motion the true one."""
+    made = released(3, signers=0)
+    world = made.world
+    content = made.content | {"model/model.safetensors": BlobName(sha256(b"mine"))}
+    manifest = manifest_text(digests_of(content))
+    proposal = propose(world, made.study_id, manifest)
+    decide(world, proposal)
+    for member in world.members:
+        world.say(member, sign_body(world, proposal))
+    bent = replace(made, content=content, manifest=manifest, proposal=proposal, model=b"mine")
+    verdict = verify(bent.folder(), made.anchor())
+    assert verdict.checks[-1].name == "manifest" and "another model" in verdict.sentence
 
 
 def test_attack_44_a_model_file_with_a_bad_header_is_refused() -> None:

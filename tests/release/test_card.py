@@ -7,6 +7,7 @@ import json
 import msgspec
 
 from comity.release.card import model_card, model_config, protection_text, took_part
+from comity.statements.studies import ConsentWithdraw
 from tests.release.world import LAYOUT, accepted_study, play_round, released
 from tests.worlds import World, charter_of, digest, found_body
 
@@ -27,6 +28,14 @@ def test_it_claims_no_licence_no_purpose_and_no_report_that_is_not_given() -> No
     card = model_card(made.world.state, made.study, made.result).decode()
     assert 'license: "none"' in card
     assert "None is given" in card and "did not say" in card and "None. What each member" in card
+
+
+def test_a_consent_withdrawn_after_the_round_is_said() -> None:
+    made = released(4)
+    made.world.say(made.world.members[1], ConsentWithdraw(study=made.study_id))
+    card = model_card(made.world.state, made.study, made.result).decode()
+    assert "| - | member-b | - | consent withdrawn since |" in card
+    assert "| data-of-member-a | member-a | record |" in card
 
 
 def test_the_words_of_the_design_are_not_softened() -> None:

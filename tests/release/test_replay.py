@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from comity.commons.state import Void
 from comity.errors import ExitCode, Rule
+from comity.log.heads import TreeHead, sign_head
 from comity.log.merkle import Tree, leaf_hash
 from comity.log.tiles import tile_files
+from comity.release.anchor import anchor_of
+from comity.release.bundle import proof_files
 from comity.release.form import (
     LOG,
+    LOG_ENTRIES_MAX,
 )
+from comity.release.replay import has_log
 from comity.release.verify import verify
 from comity.statements.governing import Seen
 from tests.release.forgery import (
@@ -25,8 +32,8 @@ from tests.release.forgery import (
     with_every_sign,
     with_signs,
 )
-from tests.release.world import MemoryFolder, released, sign_body
-from tests.worlds import keys_of
+from tests.release.world import MemoryFolder, cosigned, decide, released, sign_body
+from tests.worlds import World, digest, keys_of
 
 A, B, C, D = MADE.world.members
 
@@ -108,3 +115,43 @@ def test_entries_after_the_release_are_fine() -> None:
     made.world.pass_time(3_600)
     assert made.world.say(A, Seen()) == Void(Rule.TOO_SOON)
     assert verify(made.folder(), ANCHOR).code is ExitCode.DONE
+
+
+def test_signatures_on_another_manifest_than_the_decided_one_are_refused() -> None:
+    """All members sign a manifest that nobody voted on; each such entry is void."""
+    made = released(4, signers=0)
+    world = made.world
+    decide(world, made.proposal)
+    body = sign_body(world, made.proposal)
+    other = msgspec.structs.replace(body, manifest=digest("never voted on"))
+    for member in world.members:
+        assert world.say(member, other) == Void(Rule.NOT_DECIDED)
+    verdict = verify(MemoryFolder(with_every_sign(made)), made.anchor())
+    assert verdict.checks[-1].name == "log" and "another manifest" in verdict.sentence
+
+
+def test_a_release_by_a_commons_that_was_never_founded_is_refused() -> None:
+    """Three of four founders are a quorum, but nothing counts before the fourth has entered."""
+    world = World.empty(MADE.world.charter)
+    for member in (A, B, C):
+        world.say(member, MADE.world.entries[world.members.index(member)].statement.body)
+    body = sign_body(MADE.world, MADE.proposal)
+    for member in (A, B, C):
+        assert world.say(member, body) == Void(Rule.NOT_FOUNDED)
+    made = replace(MADE, world=world)
+    verdict = verify(MemoryFolder(with_every_sign(made)), made.anchor())
+    assert verdict.checks[-1].name == "log" and "all founders" in verdict.sentence
+
+
+def test_a_log_too_long_for_a_folder_is_left_out() -> None:
+    world = MADE.world
+    entries = [*world.log, *([b"{}"] * LOG_ENTRIES_MAX)]
+    tree = Tree(leaf_hash(entry) for entry in entries)
+    head = TreeHead(ANCHOR.origin, tree.size, tree.root())
+    signed = sign_head(head, keys_of(A).host)
+    lines = cosigned(world, head, world.members)
+    proof = proof_files(world.state, entries, signed, lines, MADE.proposal)
+    assert not has_log(dict.fromkeys(proof, 1))
+    bare = {path: file for path, file in FILES.items() if not path.startswith(LOG)} | proof
+    assert verify(MemoryFolder(bare), anchor_of(head)).code is ExitCode.DONE
+    refused(FILES | proof, "log", "256000 entries")

@@ -93,6 +93,7 @@ def test_attack_17_fewer_signatures_or_one_member_twice_are_refused() -> None:
     refused(with_signs([c, d]), "signatures", "2 members signed, 3 are needed")
     refused(with_signs([b, b, d]), "signatures", "twice")
     refused(with_signs([c, b, a, d]), "log", "order")
+    refused(with_signs([a] * 200 + [d]), "inclusion", "more than 200")
     world = MADE.world
     again = world.envelope(A, sign_body(world, MADE.proposal))
     refused(with_signs([a, again, b, d]), "signatures", "twice")

@@ -221,6 +221,12 @@ def test_a_disk_that_does_not_answer_fails_the_check(place: Path) -> None:
     with limited(resource.RLIMIT_NOFILE, 0):
         verdict = verify(folder, MADE.anchor())
     assert verdict.code is ExitCode.NOT_VERIFIED
+    folder.names()
+    free = os.dup(0)
+    os.close(free)
+    # The folder itself can be opened and no file in it.
+    with limited(resource.RLIMIT_NOFILE, free + 2), pytest.raises(Unavailable):
+        b"".join(folder.chunks(CARD))
     assert verify(folder, MADE.anchor()).code is ExitCode.DONE
 
 

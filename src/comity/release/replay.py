@@ -103,8 +103,7 @@ def check_release(
         raise Forged("the decision in the log is for another manifest or model")
     study = state.studies[motion.study]
     result = study.results[motion.round_no - 1]
-    if result.model != motion.model:
-        raise Forged(f"the members accepted another model in round {motion.round_no}")
+    assert result.model == motion.model, "a proposal about another model is void"
     indices = [_index(log, proposal, sign) for sign in signs]
     if indices != sorted(indices) or indices[-1] != last_index:
         raise Forged(f"{SIGNS} is not in the order of the log")
