@@ -109,6 +109,14 @@ class Desk:
         except ComityError as error:
             self.stopped = error
 
+    def sleep_before(self, *tags: str) -> None:
+        """Fall silent where it would say one of these."""
+        self.silent_before = set(tags)
+
+    def wake(self) -> None:
+        """Go on."""
+        self.silent_before, self.asleep = set(), False
+
     def sync(self) -> None:
         """Only take what the host has."""
         batch = self.station.remote.entries(self.state.size + len(self.loop._pending))
@@ -243,7 +251,7 @@ class World:
             if statement.body.tag == tag and member in (None, statement.author)
         ]
 
-    def run(self, reached: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    def run(self, reached: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Move every node in turn until it is so far; fail when nothing moves any more."""
         limit, still = time.monotonic() + timeout_s, 0
         while not reached():
@@ -255,10 +263,10 @@ class World:
                 still = 0
             assert time.monotonic() < limit, f"not reached; {self.describe()}"
 
-    def settle(self, timeout_s: float = 30.0) -> None:
-        """Move every node in turn until nothing moves any more."""
+    def settle(self, enough: Callable[[], bool] = lambda: False, timeout_s: float = 60.0) -> None:
+        """Move every node in turn until nothing moves any more, or it is enough."""
         limit, still = time.monotonic() + timeout_s, 0
-        while still < 4:
+        while still < 4 and not enough():
             still = 0 if self._turn() else still + 1
             assert time.monotonic() < limit, f"never settles; {self.describe()}"
 
@@ -288,6 +296,18 @@ class World:
         self.run(lambda: len(self.study.results) >= number)
         size = self.state.size
         self.run(lambda: all(d.state.size >= size for d in self.desks if not d.asleep))
+
+    def let_time_pass(self, enough: Callable[[], bool], *, limit_s: int = 1_200) -> None:
+        """Move on, minute by minute, until it is enough; do nothing more at the limit."""
+        until_s = self.clock.now_s + limit_s
+        while not enough() and self.clock.now_s < until_s:
+            self.settle(enough)
+            if not enough():
+                self.clock.now_s += 61
+
+    def results(self, number: int) -> Callable[[], bool]:
+        """Whether so many rounds have a result."""
+        return lambda: len(self.study.results) >= number
 
     def describe(self) -> str:
         """What stands in the way, for the message of a failing test."""

@@ -19,7 +19,6 @@ from tests.e2e.prepared import Make
 from tests.e2e.small_study import layout_of_text, loaded, plain_update, table_of
 from tests.e2e.steps import World
 
-
 Whole = npt.NDArray[np.int64]
 
 
