@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import tempfile
+from pathlib import Path
+from typing import Annotated, final
 
 import typer
+from msgspec import Struct
+from rich.console import Console
 
 from comity.cli import entering, reading, serving, studying, work
-from comity.cli.terminal import AsJson, complain, exit_code_of, steady_output
+from comity.cli.terminal import AsJson, Screen, complain, exit_code_of, steady_output
 from comity.errors import ComityError, ExitCode
 
 app = typer.Typer(
@@ -37,9 +41,7 @@ app.add_typer(entering.commons, name="commons", help="Found a commons, or join o
 app.add_typer(serving.host, name="host", help="The host, which orders and relays.")
 app.add_typer(serving.node, name="node", help="A member's running software.")
 app.add_typer(work.data, name="data", help="Data sets of this site; they stay at home.")
-app.add_typer(
-    studying.study, name="study", help="Joint work: one Python file that everybody reads."
-)
+app.add_typer(studying.study, name="study", help="Joint work, in one file that everybody reads.")
 app.add_typer(work.consent, name="consent", help="What the owner of the data alone decides.")
 app.add_typer(work.release, name="release", help="Publish a result the members agreed on.")
 app.add_typer(reading.log, name="log", help="The one log that everybody holds.")
@@ -49,11 +51,23 @@ app.command("status")(reading.status)
 app.command("verify")(reading.verify_release)
 
 
+@final
+class DemoDone(Struct, frozen=True, tag="demo"):
+    """The demo ran; `folder` holds everything it made."""
+
+    code: int
+    folder: str
+
+
 @app.command("demo")
 def demo(
-    members: Annotated[
-        int, typer.Option(help="How many institutions, where the data are simulated.")
-    ] = 4,
+    folder: Annotated[
+        Path | None, typer.Option(help="A new folder for all it makes; default: a temporary one.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder with the data files, to use without network.")
+    ] = None,
+    kill_in_round: Annotated[int, typer.Option(help="When a node is killed.", min=1)] = 5,
     as_json: AsJson = False,
 ) -> None:
     """Run the whole of it on this machine: found, train, vote, release, verify.
@@ -62,10 +76,14 @@ def demo(
     Example:
       comity demo
     """
-    # Its data tools are an extra; nobody else pays for loading them.
+    # Nobody else pays for loading the demo's tools.
     from comity.demo.run import run_demo
 
-    raise typer.Exit(run_demo(members=members, as_json=as_json))
+    place = folder or Path(tempfile.mkdtemp(prefix="comity-demo-"))
+    code = run_demo(place, given=data, console=Console(stderr=as_json), kill_in_round=kill_in_round)
+    if as_json:
+        Screen(as_json).result(DemoDone(int(code), str(place.resolve())))
+    raise typer.Exit(int(code))
 
 
 def run() -> None:

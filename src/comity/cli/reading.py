@@ -99,7 +99,9 @@ def study_lines(study: StudyStatus) -> list[str]:
         return [head, "  finished"]
     place = f"  round {study.round_no}, attempt {study.attempt}, {study.phase}"
     if study.waits_for:
-        return [head, f"{place}: waits for {', '.join(study.waits_for)} {study.why}"]
+        names = ", ".join(study.waits_for)
+        why = f" {study.why}" if study.why.startswith("to ") else f": {study.why}"
+        return [head, f"{place}: waits for {names}{why}"]
     return [head, f"{place}: {study.why}" if study.why else place]
 
 

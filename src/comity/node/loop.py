@@ -114,6 +114,8 @@ class Loop:
     def ask(self, fulfil: Callable[[Station], object], timeout_s: float = 600.0) -> object:
         """Run something in the loop's thread and return its answer; errors are raised here."""
         wish = Wish(fulfil, queue.Queue())
+        if self._stopping.is_set():
+            raise _stopped()
         self._events.put(wish)
         try:
             answer = wish.answer.get(timeout=timeout_s)
@@ -139,6 +141,7 @@ class Loop:
         finally:
             self._stopping.set()
             self._taken.set()
+            self._refuse_wishes()
             self._rounds.close()
             self._flush()
 
@@ -216,6 +219,13 @@ class Loop:
             wish.answer.put(answer)
         except ComityError as error:
             wish.answer.put(error)
+
+    def _refuse_wishes(self) -> None:
+        """Nobody waits for a loop that has ended."""
+        while not self._events.empty():
+            event = self._events.get()
+            if isinstance(event, Wish):
+                event.answer.put(_stopped())
 
     # -- what is owed -------------------------------------------------------------------------
 
@@ -335,7 +345,8 @@ class Loop:
         station.journal.cosigned(last, (newest.size, newest.root))
         self._cosigned_at_s = now_s
         line = cosign(newest, station.member, station.keys.head, now_s).line()
-        station.remote.post_cosignature(newest.size, line)
+        note = station.replica.newest_note()
+        station.remote.post_cosignature(newest.size, line, note)
 
     # -- the long-poll ------------------------------------------------------------------------
 
@@ -355,3 +366,7 @@ class Loop:
             self._taken.clear()
             self._events.put(batch)
             self._taken.wait()
+
+
+def _stopped() -> Unavailable:
+    return Unavailable("the node has stopped; start it, and ask again")

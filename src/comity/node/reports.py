@@ -30,6 +30,18 @@ ENTRIES_MAX: Final = 1_000
 """Entries on one page of the log."""
 
 
+PLACES: Final = (
+    ("keys", "keys.pem"),
+    ("charter", "charter.json"),
+    ("settings", "node.toml"),
+    ("site policy", "site.toml"),
+    ("log", "log.sqlite"),
+    ("journal", "node.sqlite"),
+    ("blobs", "blobs"),
+)
+"""What lies in a node's folder."""
+
+
 @final
 class Asked(Struct, frozen=True):
     """A question to this site's people. subject: "consent" or "vote"; answer: the command."""
@@ -210,15 +222,7 @@ def status(station: Station) -> Status:
         datasets=tuple(_datasets(station)),
         studies=tuple(_study(state, study, station.member) for study in state.studies.values()),
         proposals=tuple(_proposal(state, p, final_size) for p in state.proposals.values()),
-        places={
-            "keys": str(station.folder / "keys.pem"),
-            "charter": str(station.folder / "charter.json"),
-            "settings": str(station.folder / "node.toml"),
-            "site policy": str(station.folder / "site.toml"),
-            "log": str(station.folder / "log.sqlite"),
-            "journal": str(station.folder / "node.sqlite"),
-            "blobs": str(station.folder / "blobs"),
-        },
+        places={what: str((station.folder / name).resolve()) for what, name in PLACES},
     )
 
 
