@@ -242,7 +242,7 @@ def _needed(body: Body) -> Iterable[tuple[BlobName, StatementId | None]]:
 
 
 def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock) -> Station:
-    """Open a member's node folder.
+    """Open a member's node folder; what was said and not yet settled waits to be sent again.
 
     Raises:
         Misconfigured: a file is missing or wrong, or this machine cannot compute as agreed.
@@ -280,7 +280,9 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
         clock=clock,
     )
     blobs = FileBlobStore(folder / "blobs")
-    return Station(folder, member, keys, settings, site, replica, journal, blobs, remote, clock)
+    station = Station(folder, member, keys, settings, site, replica, journal, blobs, remote, clock)
+    station.deliver_again()
+    return station
 
 
 def describe(error: ComityError) -> str:
