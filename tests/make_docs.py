@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta, Struct
 
-from comity.errors import Rule
 from comity.statements import fields, governing, rounds, studies
 from tests.doc_example import example
 from tests.rule_meanings import MEANINGS, SECTIONS
