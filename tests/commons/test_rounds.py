@@ -54,7 +54,7 @@ TABLE = {
     "unstarted":        "few  over over over over over over over over over over over over",
     "sealed":           "+    over over over over over over over over over over over +",
     "burned":           "+    over over over over over over over over over over over +",
-    "accepted":         "near over over over over over over over over over over over over",
+    "accepted":         "near over over over over over over over over over over +    over",
 }  # fmt: skip
 
 

@@ -264,6 +264,7 @@ class Ended:
     sets: every U that a Close named in the Accepts or Abandons has (at most one is possible with
     honest members; empty when nothing was closed). total, model, moments: of an accepted one.
     confirmed, revealed: who had said so when it ended; a later Abandon is held against them.
+    accepted: who accepted this result, before the quorum or after it.
     """
 
     opened: Opened
@@ -278,6 +279,7 @@ class Ended:
     moments: Digest | None
     confirmed: frozenset[Seat] = frozenset()
     revealed: frozenset[Seat] = frozenset()
+    accepted: frozenset[Seat] = frozenset()
 
 
 Live = (

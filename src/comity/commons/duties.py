@@ -107,6 +107,33 @@ def something_waits(state: State, final_size: int) -> bool:
     )
 
 
+def may_owe_more(before: State, after: State) -> bool:
+    """Whether somebody may owe something after these entries that it did not owe before them.
+
+    False only when all that happened is one more of several within a phase: who relays the log may
+    then hold it back for a moment, and tell of several at once.
+    """
+    same = (
+        before.founded_size == after.founded_size
+        and before.keys is after.keys
+        and before.datasets is after.datasets
+        and before.proposals is after.proposals
+        and len(before.studies) == len(after.studies)
+    )
+    return not same or any(
+        study is not before.studies[study_id] and _moved_on(before.studies[study_id], study)
+        for study_id, study in after.studies.items()
+    )
+
+
+def _moved_on(before: Study, after: Study) -> bool:
+    if after.current is None or type(before.current) is not type(after.current):
+        return True
+    if isinstance(before.current, Revealing) and isinstance(after.current, Revealing):
+        return can_unmask(after.current) and not can_unmask(before.current)
+    return before.consents is not after.consents or before.left is not after.left
+
+
 def waiting_for(state: State, study: Study) -> Waiting | None:
     """Whom the study waits for now, in any phase, and why; None when the next Open is due."""
     attempt = study.current

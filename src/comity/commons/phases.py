@@ -259,6 +259,7 @@ def end(
     closed = closed_of(attempt)
     confirms = attempt.confirms if isinstance(attempt, Confirming | Revealing | Halted) else {}
     reveals = attempt.reveals if isinstance(attempt, Revealing) else {}
+    accepts = attempt.accepts if isinstance(attempt, Revealing) else {}
     total, model, moments = result or (None, None, None)
     ended = Ended(
         opened=opened_of(attempt),
@@ -273,6 +274,7 @@ def end(
         moments=moments,
         confirmed=frozenset(confirms),
         revealed=frozenset(reveals),
+        accepted=frozenset(seat for seat, said in accepts.items() if said == result),
     )
     return replace(ended, sets=sets_of(ended))
 

@@ -47,6 +47,7 @@ from comity.values import (
     CHECK_FIELD,
     SHARE_FIELD,
     Digest,
+    MemberId,
     Seat,
     commits_digest,
     labelled_hash,
@@ -213,6 +214,22 @@ def accept(attempt: Live, seat: Seat, body: RoundAccept) -> Live | Rule:
         return Rule.SAID_BEFORE
     result = (body.total, body.model, body.moments)
     return replace(attempt, accepts={**attempt.accepts, seat: result})
+
+
+def accept_ended(ended: Ended, author: MemberId, body: RoundAccept) -> Ended | Rule:
+    """round.accept of an attempt that others have accepted already: it must say the same."""
+    seat = ended.opened.seat(author)
+    if seat is None:
+        return Rule.WRONG_PARTY
+    if seat in ended.abandons:
+        return Rule.AFTER_ABANDON
+    if seat in ended.accepted:
+        return Rule.SAID_BEFORE
+    if ended.closed is None or body.closed != ended.closed.id:
+        return Rule.NO_SUCH_THING
+    if (body.total, body.model, body.moments) != (ended.total, ended.model, ended.moments):
+        return Rule.NOT_AS_DERIVED
+    return replace(ended, accepted=ended.accepted | {seat})
 
 
 def abandon(attempt: Live, seat: Seat, body: RoundAbandon) -> Live | Rule:

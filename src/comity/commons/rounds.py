@@ -97,7 +97,7 @@ def _judge(state: State, entry: Entry, body: Rounding) -> State | Rule:
         return _abandon(state, entry, body)
     found = _find(state, body.opened)
     if isinstance(found, Rule):
-        return found
+        return _accept_late(state, entry, body) if isinstance(body, RoundAccept) else found
     study, attempt = found
     after = _said(state, study, attempt, entry, body)
     if isinstance(after, Rule):
@@ -191,6 +191,19 @@ def _abandon(state: State, entry: Entry, body: RoundAbandon) -> State | Rule:
         return ended
     others = tuple(ended if past is attempt else past for past in study.ended)
     return _with_study(state, replace(study, ended=others))
+
+
+def _accept_late(state: State, entry: Entry, body: RoundAccept) -> State | Rule:
+    """An Accept that arrives after the quorum: in effect when it agrees, so nobody is held back."""
+    for study in state.studies.values():
+        for ended in study.ended[-1:]:
+            if ended.opened.id == body.opened and ended.end is End.ACCEPTED:
+                after = revealing.accept_ended(ended, entry.statement.author, body)
+                if isinstance(after, Rule):
+                    return after
+                return _with_study(state, replace(study, ended=(*study.ended[:-1], after)))
+    found = _find(state, body.opened)
+    return found if isinstance(found, Rule) else Rule.PHASE_NOT_OPEN
 
 
 def _numbered(study: Study, body: RoundAbandon) -> Live | Ended | None:

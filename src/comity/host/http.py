@@ -35,6 +35,7 @@ from comity.host.bodies import (
     pieces_of,
     read_body,
 )
+from comity.host.pulse import Pulse
 from comity.host.readers import TOKEN_LIFE_S, Readers
 from comity.host.service import Host, Logged, ShownHead, Verdict
 from comity.host.uploads import Upload, require_next, stored_of
@@ -70,34 +71,6 @@ class _CosignatureBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @final
-class Pulse:
-    """Wakes every long-poll at once. Only for the event loop's thread."""
-
-    def __init__(self) -> None:
-        self._next = asyncio.Event()
-        self.stopping = False
-
-    def beat(self) -> None:
-        """Wake all that wait now."""
-        woken, self._next = self._next, asyncio.Event()
-        woken.set()
-
-    def stop(self) -> None:
-        """Wake all, and let nobody wait any more."""
-        self.stopping = True
-        self.beat()
-
-    async def wait(self, until: Callable[[], bool], wait_s: float) -> None:
-        """Return once `until()` holds, after `wait_s` seconds, or when stopping."""
-        try:
-            async with asyncio.timeout(wait_s):
-                while not until() and not self.stopping:
-                    await self._next.wait()
-        except TimeoutError:
-            pass
-
-
-@final
 @dataclass(frozen=True, slots=True)
 class _Cached:
     version: int
@@ -115,13 +88,13 @@ class Routes:
         self._readers = Readers()
         self._bulk_threads = ThreadPoolExecutor(_BULK_THREADS, thread_name_prefix="bulk")
         self._cached = _Cached(-1, {})
-        self.pulse = Pulse()
+        self.pulse = Pulse(host)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """Tie the writer's thread to this event loop."""
         loop = asyncio.get_running_loop()
-        self._host.listen(lambda: loop.call_soon_threadsafe(self.pulse.beat))
+        self._host.listen(lambda: loop.call_soon_threadsafe(self.pulse.tell))
         try:
             yield
         finally:
@@ -155,12 +128,7 @@ class Routes:
         )
         start, version = asked["from"], asked.get("version", 0)
         self._host.alarm_if_ahead(member, start)
-
-        def news() -> bool:
-            published = self._host.published
-            return published.state.size > start or published.version != version
-
-        await self.pulse.wait(news, asked.get("wait_s", 0))
+        await self.pulse.wait(start, version, asked.get("wait_s", 0))
         now = self._host.published.version
         if self._cached.version != now:
             self._cached = _Cached(now, {})

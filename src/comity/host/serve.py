@@ -29,7 +29,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from comity.commons.charter import Charter
 from comity.errors import Misconfigured, Unavailable
 from comity.host.bodies import Times
-from comity.host.http import Pulse, make_app
+from comity.host.http import make_app
+from comity.host.pulse import Pulse
 from comity.host.service import Host
 
 CONNECTIONS_MAX: Final = 1_024

@@ -140,6 +140,10 @@ class Replica:
         """The newest head of this copy, to be cosigned."""
         return self.view.head.head if self.view.head else None
 
+    def newest_note(self) -> bytes | None:
+        """Its signed text form: shows a host that was restored what it has signed."""
+        return self._newest.note if self._newest else None
+
     def entries(self, start: int, stop: int) -> list[bytes]:
         """Envelopes by index."""
         self.flush()
