@@ -1,0 +1,318 @@
+"""Measures what the software promises about speed, size and sameness, and prints one table.
+
+    python -m bench.run [--quick] [--only NAME ...] [--folder DIR]
+
+Everything runs in real processes on loopback, each next to its floor in the same run. NAME is
+small, big, memory, replay or same. The exit status says whether it could be measured, not whether
+targets are met: a shared machine is no judge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, final
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.floor import measure_floor
+from bench.machine import Broken, Party
+from bench.plain import train_plain
+from bench.replay import MORE
+from bench.rounds import TABLE, WORD_BYTES, Measured, measure_rounds, write_study
+from comity.values import words_of_vector
+
+ROUND_S_MAX: Final = 0.30
+FLOORS_MAX: Final = 2.5
+HOST_VECTORS_MAX: Final = 1.5
+HOST_VECTORS_APART_MAX: Final = 0.25
+"""How far the host's peaks with few and many members may lie apart to count as the same."""
+NODE_VECTORS_MAX: Final = 2.5
+REPLAY_S_MAX: Final = 15.0
+DEARER_MAX: Final = 1.5
+"""How much dearer an entry may be after the replay than during it, to count as incremental."""
+QUIET_LOAD: Final = 0.5
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What is measured. Rounds count those after the first; floor rounds come before and after."""
+
+    members: int
+    many: int
+    small: int
+    small_rounds: int
+    big: int
+    big_rounds: int
+    many_rounds: int
+    floor_rounds: int
+    statements: int
+
+
+FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000)
+QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table. met: None when not judged."""
+
+    work: str
+    measured: str
+    floor: str
+    ratio: str
+    target: str
+    met: bool | None
+
+
+@final
+@dataclass(slots=True)
+class Bench:
+    """One run: where it works, what it has measured so far, and how it speaks."""
+
+    sizes: Sizes
+    folder: Path
+    console: Console
+    notes: list[str] = field(default_factory=list)
+    _big: Measured | None = None
+
+    def small(self) -> list[Row]:
+        """A round of a small model, in seconds."""
+        sizes = self.sizes
+        floor, measured = self._beside_floor("small", sizes.small, sizes.small_rounds)
+        seconds, least = statistics.median(measured.seconds), statistics.median(floor)
+        return [
+            Row(
+                f"secure, verified round: {_about(sizes.members, sizes.small)}",
+                _spread(measured.seconds),
+                _spread(floor),
+                f"{seconds / least:.1f}",
+                f"at most {ROUND_S_MAX:.2f} s",
+                seconds <= ROUND_S_MAX,
+            )
+        ]
+
+    def big(self) -> list[Row]:
+        """A round of a big model, against the floor."""
+        sizes = self.sizes
+        floor, measured = self._beside_floor("big", sizes.big, sizes.big_rounds)
+        self._big = measured
+        ratio = statistics.median(measured.seconds) / statistics.median(floor)
+        return [
+            Row(
+                f"secure, verified round: {_about(sizes.members, sizes.big)}",
+                _spread(measured.seconds),
+                _spread(floor),
+                f"{ratio:.1f}",
+                f"at most {FLOORS_MAX} floors",
+                ratio <= FLOORS_MAX,
+            )
+        ]
+
+    def memory(self) -> list[Row]:
+        """Peaks of host and nodes, with few and with many members."""
+        sizes = self.sizes
+        few = self._big or self._rounds("memory", sizes.members, sizes.big, sizes.many_rounds)
+        many = self._rounds("memory", sizes.many, sizes.big, sizes.many_rounds)
+        vector = WORD_BYTES * sizes.big
+        hosts = [measured.host.peak_bytes / vector for measured in (few, many)]
+        nodes = [max(n.peak_bytes for n in measured.nodes) / vector for measured in (few, many)]
+        if not (few.peaks_reset and many.peaks_reset):
+            self.notes.append("peaks count from the start of each process: no reset allowed here")
+        counts = f"{sizes.members} and {sizes.many} members"
+        what = f"{vector / 1e6:.4g} MB, {counts}"
+        same = abs(hosts[0] - hosts[1]) <= HOST_VECTORS_APART_MAX
+        return [
+            Row(
+                f"peak memory of the host above idle, {what}",
+                _vectors(hosts),
+                "",
+                "",
+                f"at most {HOST_VECTORS_MAX} vectors, the same (within {HOST_VECTORS_APART_MAX})",
+                max(hosts) <= HOST_VECTORS_MAX and same,
+            ),
+            Row(
+                f"peak memory of a node above idle (the largest), {what}",
+                _vectors(nodes),
+                "",
+                "",
+                f"at most {NODE_VECTORS_MAX} vectors",
+                max(nodes) <= NODE_VECTORS_MAX,
+            ),
+        ]
+
+    def replay(self) -> list[Row]:
+        """A log from its first entry, and what comes afterwards."""
+        count = self.sizes.statements
+        self.console.print(f"replay: making and replaying {count:,} statements")
+        arguments = ["bench.replay", str(count)]
+        party = Party("replay", arguments, self.folder / "replay.notes")
+        try:
+            whole = float(party.wait_for("whole", limit_s=900).text)
+            more = float(party.wait_for("more", limit_s=60).text)
+        finally:
+            party.stop()
+        each, each_more = whole / count, more / MORE
+        return [
+            Row(
+                f"replaying a log of {count:,} statements",
+                f"{whole:.2f} s",
+                "",
+                "",
+                f"at most {REPLAY_S_MAX:.0f} s",
+                whole <= REPLAY_S_MAX,
+            ),
+            Row(
+                f"{MORE:,} more statements afterwards",
+                f"{more:.3f} s",
+                "",
+                f"{each_more / each:.2f} of one replayed",
+                "incremental: only they are paid for",
+                each_more <= DEARER_MAX * each,
+            ),
+        ]
+
+    def same(self) -> list[Row]:
+        """Secure aggregation on and off."""
+        sizes = self.sizes
+        measured = self._rounds("same", sizes.members, sizes.small, sizes.many_rounds)
+        rounds = len(measured.models)
+        study = write_study(self.folder / "plain.py", sizes.small, rounds)
+        plain = train_plain(study, TABLE, measured.members, rounds)
+        return [
+            Row(
+                f"model after {rounds} rounds, secure aggregation on and off",
+                f"{measured.models[-1][:12]}, {plain.models[-1][:12]}",
+                "",
+                "",
+                "the same bits",
+                measured.models == plain.models,
+            ),
+            Row(
+                "the same against training without quantising",
+                f"{plain.apart:.2g} apart",
+                "",
+                "",
+                f"at most {plain.apart_max:.2g}, as declared",
+                plain.apart <= plain.apart_max,
+            ),
+        ]
+
+    def _beside_floor(
+        self, name: str, parameters: int, rounds: int
+    ) -> tuple[list[float], Measured]:
+        """The floor before and after, so that a change of the machine hits both alike."""
+        floor = self._floor(name, parameters)
+        measured = self._rounds(name, self.sizes.members, parameters, rounds)
+        floor += self._floor(name, parameters)
+        self.notes.append(f"{name}: processor time per round: {_cpu(measured)}")
+        return floor, measured
+
+    def _floor(self, name: str, parameters: int) -> list[float]:
+        sizes, words = self.sizes, words_of_vector(parameters)
+        with tempfile.TemporaryDirectory(dir=self.folder) as place:
+            found = measure_floor(
+                Path(place), words=words, clients=sizes.members, rounds=sizes.floor_rounds + 1
+            )
+        self.console.print(f"{name}: floor {_spread(found)}")
+        return found
+
+    def _rounds(self, name: str, members: int, parameters: int, rounds: int) -> Measured:
+        title = f"{name}, {members} members"
+        self.console.print(f"{title}: starting {members + 1} processes")
+        with tempfile.TemporaryDirectory(dir=self.folder) as place:
+            return measure_rounds(
+                Path(place),
+                members=members,
+                parameters=parameters,
+                rounds=rounds + 1,
+                say=lambda line: self.console.print(f"{title}: {line}"),
+            )
+
+
+NAMES: Final[dict[str, Callable[[Bench], list[Row]]]] = {
+    "small": Bench.small,
+    "big": Bench.big,
+    "memory": Bench.memory,
+    "replay": Bench.replay,
+    "same": Bench.same,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print; 0 when everything could be measured, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="bench.run", description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: only that it runs")
+    parser.add_argument("--only", action="append", choices=list(NAMES), help="may be repeated")
+    parser.add_argument("--folder", type=Path, help="where to work; default: the system's temp")
+    chosen = parser.parse_args(arguments)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+    load = os.getloadavg()[0]
+    console.print(f"{os.cpu_count()} cores, load {load:.2f} at the start")
+    if load > QUIET_LOAD:
+        console.print("WARNING: other jobs run on this machine; times will be too long")
+    rows: list[Row] = []
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="comity-bench-", dir=chosen.folder) as folder:
+        bench = Bench(QUICK if chosen.quick else FULL, Path(folder), console)
+        for name, measure in NAMES.items():
+            if chosen.only and name not in chosen.only:
+                continue
+            try:
+                rows += measure(bench)
+            except Broken as error:
+                failed = True
+                console.print(f"{name}: NOT MEASURED: {error}")
+    _print(console, rows, bench.notes, judged=not chosen.quick)
+    return 1 if failed else 0
+
+
+def _print(console: Console, rows: list[Row], notes: list[str], *, judged: bool) -> None:
+    table = Table(show_lines=True)
+    for column in ("work", "measured: median [min-max]", "floor", "ratio", "target", ""):
+        table.add_column(column)
+    verdicts = {True: "met", False: "NOT MET", None: ""}
+    for row in rows:
+        verdict = verdicts[row.met] if judged else "not judged"
+        table.add_row(row.work, row.measured, row.floor, row.ratio, row.target, verdict)
+    console.print(table)
+    for note in notes:
+        console.print(note)
+    console.print(
+        "Rounds after the first, all processes on this machine. The floor: the same bytes over the"
+        " same HTTP stack, summed; no training, quantising, masks, hashes, signatures, checks, log,"
+        " staging of uploads, fsync, next model. A vector: 4 bytes a parameter."
+    )
+
+
+def _about(members: int, parameters: int) -> str:
+    return f"{members} members, {parameters:,} parameters ({WORD_BYTES * parameters / 1e6:.4g} MB)"
+
+
+def _spread(seconds: list[float]) -> str:
+    low, high = min(seconds), max(seconds)
+    return f"{statistics.median(seconds):.3f} s [{low:.3f}-{high:.3f}], n={len(seconds)}"
+
+
+def _vectors(found: list[float]) -> str:
+    return " and ".join(f"{one:.2f}" for one in found) + " vectors"
+
+
+def _cpu(measured: Measured) -> str:
+    node = statistics.mean(usage.cpu_s_per_round for usage in measured.nodes)
+    study = statistics.mean(measured.studies)
+    host = measured.host.cpu_s_per_round
+    return f"host {host * 1e3:.0f} ms, a node {node * 1e3:.0f} ms, its study {study * 1e3:.0f} ms"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
