@@ -16,14 +16,9 @@ from comity.release.form import (
 from comity.release.verify import verify
 from comity.statements.wire import canonical, read_canonical
 from comity.values import MemberId
-from tests.release.forgery import (
-    ANCHOR,
-    FILES,
-    MADE,
-    refused,
-)
+from tests.release.forgery import ANCHOR, FILES, MADE, judge, outside, refused
 from tests.release.world import MemoryFolder, released
-from tests.worlds import World, digest, keys_of
+from tests.worlds import World, digest, found_body, keys_of
 
 A, B, C, D = MADE.world.members
 
@@ -82,3 +77,24 @@ def test_attack_36_another_founding_statement_than_the_logs_is_refused() -> None
     again = first.envelope(A, world.entries[0].statement.body, time_s=first.now_s + 1)
     lines = FILES[FOUNDERS].splitlines(keepends=True)
     refused(FILES | {FOUNDERS: b"".join([again + b"\n", *lines[1:]])}, "log", FOUNDERS)
+
+
+def test_attack_36_founders_need_their_own_keys_signature_and_possession() -> None:
+    thief = keys_of(MemberId("thief"))
+    body, key = found_body(A), keys_of(A).statement
+    rest = FILES[FOUNDERS].splitlines(keepends=True)[1:]
+
+    def founded_by(first: bytes) -> dict[str, bytes]:
+        return FILES | {FOUNDERS: b"".join([first + b"\n", *rest])}
+
+    own = outside(MADE.world, A, body, key)
+    assert judge(founded_by(own)).checks[2].passed, "in form; only the log knows another first one"
+    stolen = found_body(MemberId("thief"))
+    refused(
+        founded_by(outside(MADE.world, A, stolen, thief.statement)),
+        "founders and keys",
+        "keys-not-in-charter",
+    )
+    refused(founded_by(outside(MADE.world, A, body, thief.statement)), "founders and keys", "keyid")
+    unheld = msgspec.structs.replace(body, possession=thief.possession)
+    refused(founded_by(outside(MADE.world, A, unheld, key)), "founders and keys", "signature")
