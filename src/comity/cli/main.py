@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, NoReturn, final
 
 import typer
 from msgspec import Struct
@@ -86,17 +87,22 @@ def demo(
     raise typer.Exit(int(code))
 
 
-def run() -> None:
-    """Run the command line of this process, and end it."""
+def run(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command, and end the process with its exit code.
+
+    Args:
+        arguments: without the program's name; those of this process when None.
+    """
     steady_output()
     try:
-        app()
+        app(arguments)
     except ComityError as error:
         complain(error)
         sys.exit(exit_code_of(error))
     except SystemExit as end:
         # The table of exit codes has no code for Ctrl-C.
         sys.exit(ExitCode.FAILED if end.code == 130 else end.code)
+    sys.exit(ExitCode.DONE)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,6 @@ REQUEST_BYTES_MAX: Final = 65_536
 ANSWER_BYTES_MAX: Final = 16 * 2**20
 CONNECTIONS_MAX: Final = 16
 LINE_S: Final = 10.0
-"""How long a command may take to send its line, or to take its answer."""
 ANSWER_S: Final = 7 * 86_400.0
 """How long a command waits for its answer: an evaluation trains alone for many rounds."""
 
@@ -78,11 +77,13 @@ class ControlServer:
     Args:
         station: open, so that this process owns its folder.
         in_loop: `Loop.ask` of its loop.
+        line_s: how long a command may take to send its line, or to take its answer.
     """
 
-    def __init__(self, station: Station, in_loop: InLoop) -> None:
+    def __init__(self, station: Station, in_loop: InLoop, *, line_s: float = LINE_S) -> None:
         self._station = station
         self._in_loop = in_loop
+        self._line_s = line_s
         self._room = threading.BoundedSemaphore(CONNECTIONS_MAX)
         self._closing = threading.Event()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -129,7 +130,7 @@ class ControlServer:
         try:
             with peer, contextlib.suppress(OSError):
                 answer = self._answer(peer)
-                peer.settimeout(LINE_S)
+                peer.settimeout(self._line_s)
                 peer.sendall(msgspec.json.encode(answer) + b"\n")
         finally:
             self._room.release()
@@ -137,7 +138,7 @@ class ControlServer:
     def _answer(self, peer: socket.socket) -> Result | Failure:
         try:
             _check_peer(peer)
-            line = _read_line(peer, REQUEST_BYTES_MAX, LINE_S)
+            line = _read_line(peer, REQUEST_BYTES_MAX, self._line_s)
             try:
                 wish = _WISH.decode(line)
             except _NOT_IN_FORM as error:
