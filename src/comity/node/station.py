@@ -25,7 +25,7 @@ from comity.aggregation import linear_check, sharing
 from comity.commons.charter import parse_charter
 from comity.commons.fold import check
 from comity.commons.gate import SitePolicy, parse_site
-from comity.errors import ComityError, Misconfigured, Refused, Unavailable
+from comity.errors import ComityError, Forged, Misconfigured, Refused, Unavailable
 from comity.learning.steps import flush_to_zero_fault
 from comity.node.keyfile import MemberKeys
 from comity.node.remote import Remote
@@ -220,8 +220,15 @@ class Station:
 
     def _send_blobs(self, body: Body) -> None:
         for name, vector_of in _needed(body):
-            if self.blobs.finished(name):
+            if not self.blobs.finished(name):
+                continue
+            try:
                 self.remote.put_blob(name, self.blobs.path(name), vector_of=vector_of)
+            except (Refused, Forged) as error:
+                # Too late, or damaged on disk and never built again (R4). The statement goes alone:
+                # the host logs it without its bytes once it has no effect, and the chain goes on.
+                LOG.warning("bytes not taken tag=%s why=%s", body.tag, error)
+                self.faults[body.tag] = describe(error)
 
 
 def _needed(body: Body) -> Iterable[tuple[BlobName, StatementId | None]]:
