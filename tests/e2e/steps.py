@@ -69,6 +69,7 @@ class Desk:
 
     def open(self) -> None:
         """Start the node on its folder."""
+        self.closed = False
         settings = NodeSettings(member=self.place.member, host_url=self.url)
         write_node_settings(self.place.folder / "node.toml", settings)
         self.station: Station = open_station(self.place.folder, self.place.keys, clock=self.clock)
@@ -129,6 +130,7 @@ class Desk:
 
     def die(self) -> None:
         """End like a killed process: nothing more is written."""
+        self.closed = True
         self._save_warm()
         self.station.remote.close()
         self.station.replica.store.close()
@@ -141,8 +143,10 @@ class Desk:
 
     def close(self) -> None:
         """End in good order."""
-        self._save_warm()
-        self.station.close()
+        if not self.closed:
+            self.closed = True
+            self._save_warm()
+            self.station.close()
 
     def _save_warm(self) -> None:
         # The study processes stay warm for the next test: they cost half a second each.
@@ -236,12 +240,16 @@ class World:
         assert seat is not None
         return seat
 
-    def log(self) -> list[Statement]:
-        """Every statement in the log."""
+    def leaves(self) -> list[bytes]:
+        """Every envelope in the log."""
         leaves: list[bytes] = []
         while more := self.server.host.entries(len(leaves)):
             leaves += more
-        return [read(leaf).statement for leaf in leaves]
+        return leaves
+
+    def log(self) -> list[Statement]:
+        """Every statement in the log."""
+        return [read(leaf).statement for leaf in self.leaves()]
 
     def said(self, tag: str, member: str | None = None) -> list[Statement]:
         """Statements of a kind in the log, by a member."""
@@ -255,7 +263,7 @@ class World:
         """Move every node in turn until it is so far; fail when nothing moves any more."""
         limit, still = time.monotonic() + timeout_s, 0
         while not reached():
-            if not self._turn():
+            if not self.turn():
                 still += 1
                 assert still < 40, f"nothing moves; {self.describe()}"
                 time.sleep(0.003)
@@ -267,10 +275,11 @@ class World:
         """Move every node in turn until nothing moves any more, or it is enough."""
         limit, still = time.monotonic() + timeout_s, 0
         while still < 4 and not enough():
-            still = 0 if self._turn() else still + 1
+            still = 0 if self.turn() else still + 1
             assert time.monotonic() < limit, f"never settles; {self.describe()}"
 
-    def _turn(self) -> bool:
+    def turn(self) -> bool:
+        """Move every node once; whether anything changed."""
         before = self._progress()
         for desk in self.desks:
             desk.step()
