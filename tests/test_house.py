@@ -24,7 +24,6 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "comity"
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
-LINE_CHARS_MAX = 100
 README_LINES_MAX = 150
 ADR_LINES_MAX = 60
 
@@ -130,15 +129,6 @@ def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     if ast.get_docstring(node) is None:
         return whole
     return whole - ((first.end_lineno or first.lineno) - first.lineno + 1)
-
-
-def test_lines_are_short() -> None:
-    found = []
-    for path in python("src/", "tests/", "bench/"):
-        for number, line in enumerate(text_of(path).splitlines(), 1):
-            if len(line) > LINE_CHARS_MAX:
-                found.append(f"{place(path, number)}: {len(line)} characters")
-    none_of(found)
 
 
 def test_documents_are_short() -> None:
