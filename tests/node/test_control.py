@@ -19,6 +19,7 @@ from comity.errors import (
     ComityError,
     DataFault,
     Forged,
+    HeadMoved,
     HostFault,
     HostFaultKind,
     Malformed,
@@ -44,6 +45,8 @@ from comity.node.control import (
 from comity.node.reports import LogPage, Status
 from comity.node.station import Station
 from comity.node.wish_wire import AskStatus, GiveConsent, ListLog, ShowEntry, check_wish, fulfil
+from comity.storage.ports import SaidBefore
+from comity.values import StatementId
 from tests.e2e.places import found_places
 
 NOBODY = "http://127.0.0.1:9"
@@ -135,6 +138,13 @@ def test_every_error_survives_the_socket(error: ComityError) -> None:
     assert type(again) is type(error) and str(again) == str(error)
     assert getattr(again, "kind", None) == getattr(error, "kind", None)
     assert getattr(again, "rule", None) == getattr(error, "rule", None)
+
+
+def test_a_finer_error_travels_as_what_it_is() -> None:
+    assert type(error_of(failure_of(HeadMoved("moved")))) is Unavailable
+    said = SaidBefore(StatementId("0" * 64), "once")
+    again = error_of(failure_of(said))
+    assert type(again) is Refused and str(again) == str(said)
 
 
 def test_an_error_that_does_not_exist_is_malformed() -> None:

@@ -185,7 +185,9 @@ def failure_of(error: ComityError) -> Failure:
         case _:
             pass
     message = str(error).removesuffix(f" [{code}]") if code else str(error)
-    return Failure(type(error).__name__, message, code)
+    # A finer class of the node's own travels as the one of errors.py that it is.
+    name = next(kind.__name__ for kind in _KINDS if isinstance(error, kind))
+    return Failure(name, message, code)
 
 
 def error_of(failure: Failure) -> ComityError:
@@ -207,6 +209,17 @@ def error_of(failure: Failure) -> ComityError:
         return Malformed("the node named an error that does not exist: restart it")
 
 
+_KINDS: Final[tuple[type[ComityError], ...]] = (
+    Malformed,
+    Forged,
+    Refused,
+    HostFault,
+    MemberFault,
+    StudyFault,
+    DataFault,
+    Unavailable,
+    Misconfigured,
+)
 _PLAIN: Final[dict[str, type[ComityError]]] = {
     plain.__name__: plain for plain in (DataFault, Forged, Malformed, Misconfigured, Unavailable)
 }
