@@ -311,7 +311,11 @@ def _anchored(anchor: Anchor | None, signed: SignedHead, log: Replayed | None) -
     elif log is not None:
         root = log.tree.root(anchor.size)
     else:
-        return _Found("names this charter; its root cannot be compared without the log")
+        # Whoever shows two histories could leave the log out to hide it.
+        raise Forged(
+            f"the anchor is of size {anchor.size}, the head of {head.size}, and the folder has no"
+            " proof/log/ to compare them: ask for the whole folder, or for an anchor of that head"
+        )
     if root != anchor.root:
         raise Forged(f"the log had another root at size {anchor.size}: two histories were shown")
     return _Found(f"the log had the anchor's root at size {anchor.size}")
