@@ -8,7 +8,6 @@ quarters of the throughput (measured). Two settings at start keep them.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import logging
 import signal
@@ -32,11 +31,11 @@ from comity.host.bodies import Times
 from comity.host.http import make_app
 from comity.host.pulse import Pulse
 from comity.host.service import Host
+from comity.storage.memory import keep_freed_memory
 
 CONNECTIONS_MAX: Final = 1_024
 HEAD_BYTES_MAX: Final = 65_536
 KEEP_ALIVE_S: Final = 75
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LOG = logging.getLogger(__name__)
 
 
@@ -205,16 +204,6 @@ class _Protocol(HttpToolsProtocol):
     def _cut(self) -> None:
         if self.transport is not None and not self.transport.is_closing():
             self.transport.abort()
-
-
-def keep_freed_memory() -> None:
-    """Let the allocator keep freed blocks up to 64 MiB; does nothing where it is not glibc's."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, 64 * 2**20)
-    mallopt(_M_TRIM_THRESHOLD, 256 * 2**20)
 
 
 def _bind(listen: str) -> socket.socket:

@@ -48,6 +48,7 @@ from comity.node.standing import consent, enrol, found, sign_release
 from comity.node.station import Station, describe
 from comity.statements.entries import Entry
 from comity.statements.governing import Seen
+from comity.storage.memory import keep_freed_memory
 from comity.storage.ports import Attempt
 from comity.values import StatementId
 
@@ -132,6 +133,7 @@ class Loop:
             HostFault, Forged, Malformed: the host broke the protocol. Nothing more is sent to it;
                 the evidence is in the log of the node and an operator must decide.
         """
+        keep_freed_memory()
         poller = threading.Thread(target=self._poll, name="poll", daemon=True)
         try:
             self._work()
@@ -180,6 +182,7 @@ class Loop:
         station.faults.pop("host", None)
         self._version = batch.version
         replica = station.replica
+        replica.compare([head.note for head in batch.heads])
         if batch.start == replica.state.size + len(self._pending):
             self._pending += batch.entries
         for head in batch.heads:

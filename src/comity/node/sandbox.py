@@ -369,5 +369,5 @@ class Sandbox:
         )
 
     def _trim_notes(self) -> None:
-        if self.notes_path.stat().st_size > NOTES_BYTES_MAX:
+        if self.notes_path.stat().st_size > NOTES_BYTES_MAX // 2:
             os.truncate(self.notes_path, 0)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 import msgspec
 
 from comity.node.isolation import Setup, shut_in
+from comity.storage.memory import keep_freed_memory
 
 if TYPE_CHECKING:  # loaded only behind the walls
     from comity.node.sandbox_study import Worker
@@ -47,6 +48,7 @@ def main() -> None:
     replies = os.fdopen(int(sys.argv[1]), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
+    keep_freed_memory()
     setup = msgspec.json.decode(requests.readline(), type=Setup)
     libraries = (*sorted(_libraries()), *_SYSTEM_READABLE)
     isolation = shut_in(setup.limits, (*libraries, *setup.readable), setup.writable)

@@ -18,8 +18,8 @@ from typing import assert_never, final
 import numpy as np
 
 from comity.aggregation.layout import Layout
-from comity.errors import StudyFault, StudyFaultKind
-from comity.learning.model import read_model, to_flat, to_tensors
+from comity.errors import Malformed, StudyFault, StudyFaultKind
+from comity.learning.model import header_bytes, to_flat, to_tensors
 from comity.learning.steps import Float32Array, flush_to_zero_fault
 from comity.learning.study import METRICS_MAX, NAME, LoadedStudy, describe, layout_of, load
 from comity.learning.tables import Reading, Unread, inspect_table
@@ -184,7 +184,15 @@ class Worker:
         return self._reading
 
     def _model(self, layout: Layout) -> Float32Array:
-        return read_model(layout, (self._work / MODEL_FILE).read_bytes())
+        """The flat model, read straight into its array."""
+        header = header_bytes(layout)
+        with (self._work / MODEL_FILE).open("rb") as file:
+            if file.read(len(header)) != header:
+                raise Malformed("the model file is not of this study's layout")
+            flat = np.fromfile(file, "<f4")
+        if len(flat) != layout.data_words:
+            raise Malformed("the model file is not as long as this study's layout")
+        return flat
 
     def _write(self, flat: Float32Array) -> int:
         """Replace what `update.f32` holds; the file itself was made by the node."""

@@ -9,6 +9,7 @@ from comity.commons.duties import AskConsent, SayEnrol, SignRelease
 from comity.commons.studies import next_serial
 from comity.errors import Forged, Refused, Rule
 from comity.node.station import Station, random_bytes
+from comity.release.form import MODEL, parse_manifest
 from comity.statements.governing import CommonsFound, KeySet, PublicKeys, ReleaseSign
 from comity.statements.keysets import make_possession
 from comity.statements.studies import ConsentGive, StudyEnrol
@@ -82,11 +83,12 @@ def sign_release(station: Station, duty: SignRelease) -> None:
     """Sign a decided release, after reading its manifest and finding the accepted model in it.
 
     Raises:
+        Malformed: no manifest that a verifier would take.
         Forged: the manifest does not name the model that the members accepted.
     """
     motion = duty.proposal.motion
-    manifest = station.blob(motion.manifest).read_text(encoding="utf-8")
-    if f"{motion.model}  model/model.safetensors\n" not in manifest:
+    manifest = parse_manifest(station.blob(motion.manifest).read_bytes())
+    if manifest.get(MODEL) != motion.model:
         raise Forged("the manifest of the release does not name the accepted model")
     station.say(
         ReleaseSign(manifest=motion.manifest, model=motion.model, proposal=duty.proposal.id)
