@@ -62,6 +62,8 @@ def run_demo(
         ComityError: a step failed; the message says where to look.
     """
     screen = console or Console()
+    if not screen.is_terminal:
+        screen.width = 100
     started = time.monotonic()
     if folder.exists() and any(folder.iterdir()):
         raise Misconfigured(f"{folder} is not empty: name another folder, or remove it")
@@ -92,7 +94,7 @@ def _tell_data(screen: Console, data: DemoData) -> None:
             f"  {institution.name:<12} {institution.train_rows:>4} rows to train,"
             f" {institution.test_rows:>4} to test"
         )
-    screen.print(f"  {data.attribution}", style="dim")
+    screen.print(f"  {data.attribution}", style="dim", markup=False, highlight=False)
 
 
 def _found(screen: Console, parties: Parties) -> None:
@@ -196,11 +198,11 @@ def _kill_and_return(screen: Console, parties: Parties, victim: Party) -> None:
     )
     parties.kill(victim)
     _title(screen, 5, f"In round {round_no} the node of {victim.member} is killed (kill -9)")
-
-    def is_missed() -> bool:
-        return victim.member in _study_of(parties.hosting).waits_for
-
-    wait_for(is_missed, "the wait for the killed node", parties=parties)
+    wait_for(
+        lambda: _study_of(parties.hosting).waits_for == (victim.member,),
+        "the wait for the killed node",
+        parties=parties,
+    )
     seen = _study_of(parties.hosting)
     screen.print(f"  the study waits for {', '.join(seen.waits_for)}: {seen.why}")
     screen.print("  why wait: a sum without one member, beside one with it, would nearly show its")
@@ -254,9 +256,9 @@ def _verify(screen: Console, folder: Path, release: Path, anchor: Path) -> None:
     flipped = bytearray(victim.read_bytes())
     flipped[-1] ^= 1
     victim.write_bytes(flipped)
-    screen.print("\n  One bit of the model is flipped in a copy:", style="bold")
+    screen.print("\n  One byte of the model is changed in a copy:", style="bold")
     bad = _verifier(copy, anchor)
-    _quote(screen, "\n".join(line for line in bad.stdout.splitlines() if "safetensors" in line))
+    _quote(screen, "\n".join(line for line in bad.stdout.splitlines() if " FAIL " in line))
     if bad.returncode != ExitCode.NOT_VERIFIED:
         raise Unavailable("a changed release was not refused; this is a fault of Comity")
     screen.print(f"  refused, exit code {bad.returncode}")
