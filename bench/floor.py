@@ -3,9 +3,9 @@
     python -m bench.floor serve FOLDER WORDS CLIENTS
     python -m bench.floor send URL SEAT WORDS FOLDER ROUNDS
 
-In it: n client processes, each sends 4 L bytes from a file with the nodes' HTTP client in requests
-of the nodes' size; one Starlette app under the host's uvicorn settings (its protocol, its limits,
-its allocator settings) reads each body as the host does and adds it, as it comes, to an integer sum
+In it: n client processes, each sends 4 L bytes from a file with the nodes' HTTP client, in requests
+of the nodes' size and under their allocator settings; one Starlette app under the host's uvicorn
+and allocator settings reads each body as the host does and adds it, as it comes, to an integer sum
 with carries in a memory-mapped file; each client fetches the 5 L bytes of the sum and writes them
 to a file. A round lasts from one sum fetched to the next, at the first client.
 Not in it: training, quantising, masks, hashes, signatures, checks, log, statements, staging of
@@ -36,9 +36,10 @@ from bench.machine import Party, intervals, report
 from comity.aggregation.masks import Words
 from comity.aggregation.ring import Carries, add_into, chunk_count, chunk_words
 from comity.host.bodies import FileRange, Times, pieces_of
-from comity.host.serve import CONNECTIONS_MAX, KEEP_ALIVE_S, _Protocol, keep_freed_memory
+from comity.host.serve import CONNECTIONS_MAX, KEEP_ALIVE_S, _Protocol
 from comity.node.http_client import HttpClient, Limits
 from comity.node.remote import PIECE_BYTES
+from comity.storage.memory import keep_freed_memory
 from comity.values import CHUNK_WORDS
 
 SUM_BYTES: Final = 5
@@ -153,6 +154,7 @@ def serve(folder: Path, words: int, clients: int) -> None:
 
 def send(url: str, seat: int, words: int, folder: Path, rounds: int) -> None:
     """One client: wait for a line, then send and fetch in every round."""
+    keep_freed_memory()
     client = HttpClient(url, tls=None, proxy=None, limits=Limits())
     vector, fetched = folder / f"vector{seat}", folder / f"fetched{seat}"
     random = np.random.default_rng(seat)
