@@ -6,6 +6,9 @@ tests/aggregation/test_attacks.py and tests/commons/test_rounds_*.py.
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,10 +19,14 @@ from comity.aggregation.whole_round import run_all_parties
 from comity.commons import rounds
 from comity.commons.attempts import Confirming
 from comity.errors import Refused, Rule
+from comity.storage.journal import SqliteJournal
+from comity.storage.ports import Attempt
+from comity.values import StatementId
 from tests.aggregation.parties import Round, plain, summed, whole
 from tests.commons.rounds_world import Rounds
 
 WORDS = 2**13
+ONE, TWO = StatementId("1" * 64), StatementId("2" * 64)
 EVERYBODY = Survivors(frozenset({1, 2, 3, 4}), frozenset({1, 2, 3, 4}))
 
 
@@ -92,3 +99,24 @@ def test_a_study_waits_rather_than_show_who_was_missing() -> None:
     exposed = rounds.exposed_by(r.study, r.world.state, frozenset(others))
     assert exposed == {absent}
     assert not rounds.exposed_by(r.study, r.world.state, frozenset(r.members))
+
+
+def test_attack_53_a_node_restored_from_a_backup_stays_out_of_what_was_open(tmp_path: Path) -> None:
+    """The backup was taken before its Confirm; a second Confirm would let two sets be unmasked."""
+    attempt, live, backup = Attempt(StatementId("5" * 64), 1, 1), tmp_path / "a", tmp_path / "b"
+    live.mkdir()
+    SqliteJournal(live).close()
+    shutil.copytree(live, backup)
+    journal = SqliteJournal(live)
+    journal.say(b"1", statement_id=ONE, seq=0, tag="round.confirm", scope=attempt)
+    journal.close()
+    restored = SqliteJournal(backup)
+    # What the log shows and the journal does not hold is how the node notices.
+    assert not restored.holds(ONE)
+    restored.mark_amnesia([attempt])
+    restored.recall(ONE, seq=0, tag="round.confirm", scope=attempt, index=7)
+    with pytest.raises(Refused) as refused:
+        restored.say(b"2", statement_id=TWO, seq=1, tag="round.confirm", scope=attempt)
+    assert refused.value.rule is Rule.AMNESIA
+    later = Attempt(attempt.study, 1, 2)
+    restored.say(b"3", statement_id=TWO, seq=1, tag="round.confirm", scope=later)

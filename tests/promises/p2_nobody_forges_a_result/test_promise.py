@@ -6,6 +6,7 @@ The numbered attacks are in tests/aggregation and tests/commons/test_rounds_reve
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,6 +15,8 @@ from comity.aggregation.ring import SumRoot
 from comity.commons.attempts import Revealing
 from comity.errors import Rule
 from comity.learning.steps import FedAdam, first_moments, step_chunk
+from comity.statements.wire import read
+from comity.values import round_binding
 from tests.aggregation.parties import Round, plain, summed
 from tests.commons.rounds_world import Rounds
 
@@ -91,3 +94,27 @@ def test_everybody_computes_the_same_bits_in_chunks_of_any_size() -> None:
         assert np.concatenate([part for part, _ in parts]).tobytes() == model.tobytes()
         for place, whole in enumerate(after):
             assert np.concatenate([m[place] for _, m in parts]).tobytes() == whole.tobytes()
+
+
+def test_attack_13_members_shown_different_models_have_different_bindings() -> None:
+    """Masks made under two bindings do not cancel, so nobody gets a sum over both models."""
+    r = Rounds.of(4)
+    honest = r.open()
+    trap = msgspec.structs.replace(honest, model=r.study.register.plan.code)
+    ids = {read(r.world.envelope(r.host, body)).statement.id for body in (honest, trap)}
+    assert len({round_binding(opened, (), opened) for opened in ids}) == 2
+    assert r.void(r.host, trap) is Rule.NOT_AS_DERIVED
+    r.done(r.host, honest)
+
+
+def test_attack_19_a_false_check_value_costs_one_download_and_names_its_author() -> None:
+    world = Round(4, words=64, name="p2 false")
+    vectors = world.mask(world.start(), plain(4, 64))
+    lo, hi = summed(vectors)
+    said = {seat: world.check_value(y) for seat, y in vectors.items()}
+    said[3] = world.check_value(vectors[2])
+    assert not holds(said.values(), world.check_value(lo, hi))
+    false = [seat for seat, y in vectors.items() if world.check_value(y) != said[seat]]
+    assert false == [3]
+    mended = {**said, 3: world.check_value(vectors[3])}
+    assert holds(mended.values(), world.check_value(lo, hi))

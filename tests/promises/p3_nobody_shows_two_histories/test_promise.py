@@ -16,7 +16,7 @@ from comity.log.heads import final_members, is_final
 from comity.log.merkle import Tree, leaf_hash
 from comity.log.view import View
 from comity.statements.governing import Seen
-from comity.values import MEMBERS_MAX, SEEN_INTERVAL_S
+from comity.values import DAY_S, MEMBERS_MAX, SEEN_INTERVAL_S
 from tests.log.world import (
     HOST,
     KEYS,
@@ -82,3 +82,14 @@ def test_a_statement_fits_one_history_only() -> None:
         admit(world.state, forked, envelope)
     assert refused.value.rule is Rule.HEAD_UNKNOWN
     world.append(envelope)
+
+
+@pytest.mark.parametrize("wrong_s", [-10 * DAY_S, 3_600, 10 * DAY_S])
+def test_attack_47_a_wrong_clock_moves_nobody_elses_time(wrong_s: int) -> None:
+    world = World.of(5)
+    liar, *others = world.members
+    before_s = world.state.commons_time_s
+    world.say(liar, Seen(), world.now_s + wrong_s)
+    assert world.state.commons_time_s == before_s
+    world.pass_time(SEEN_INTERVAL_S, seen=tuple(others))
+    assert world.state.commons_time_s == world.now_s
