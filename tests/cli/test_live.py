@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from comity.cli import founding
 from comity.errors import ExitCode
+from comity.node import founding
 from comity.node.keyfile import Unencrypted, load_keys
 from comity.release.anchor import parse_anchor
 from tests.cli.commands import Terminal, start

@@ -15,10 +15,10 @@ from typing import Final, TypeVar, final
 
 from msgspec import Struct
 
-from comity.cli.founding import KEYS
 from comity.cli.terminal import Screen, Unlock
 from comity.errors import ComityError, Refused, Rule, Unavailable
 from comity.node.control import ask_node
+from comity.node.founding import KEYS
 from comity.node.keyfile import load_keys, make_keys
 from comity.node.loop import Loop
 from comity.node.reports import Logged, Status

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from comity.cli import founding
 from comity.cli.asking import PAUSE_S, expect, node_of
 from comity.cli.terminal import (
     AsJson,
@@ -20,6 +19,7 @@ from comity.cli.terminal import (
     unlocker,
 )
 from comity.errors import Misconfigured
+from comity.node import founding
 from comity.node.keyfile import Unencrypted, load_keys
 from comity.node.reports import Status
 from comity.node.wish_wire import AskStatus

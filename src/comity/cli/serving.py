@@ -11,7 +11,6 @@ from typing import Annotated, final
 import typer
 from msgspec import Struct
 
-from comity.cli.founding import CHARTER, KEYS, read_charter
 from comity.cli.terminal import (
     AsJson,
     Folder,
@@ -26,6 +25,7 @@ from comity.errors import Misconfigured
 from comity.host.serve import run_host
 from comity.node.answers import HostStatus, parse
 from comity.node.control import ControlServer
+from comity.node.founding import CHARTER, KEYS, read_charter
 from comity.node.http_client import HttpClient, Limits
 from comity.node.keyfile import load_host_key, load_keys
 from comity.node.loop import Loop

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, final
 
-from comity.cli.founding import enter_commons, new_charter, new_identity
 from comity.commons.charter import Charter
 from comity.demo.heart import DemoData
 from comity.errors import ComityError, Unavailable
 from comity.node.control import ask_node
+from comity.node.founding import enter_commons, new_charter, new_identity
 from comity.node.keyfile import load_keys
 from comity.node.reports import Status, StudyStatus
 from comity.node.wish_wire import AskStatus, Result, Wish

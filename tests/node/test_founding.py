@@ -1,4 +1,4 @@
-"""Identities, charters and entering: the functions, and the same through commands."""
+"""Identities, charters and entering, with real keys in real folders."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from comity.cli import founding
 from comity.commons.charter import Charter, charter_bytes, commons_id, parse_charter
 from comity.commons.gate import SitePolicy, parse_site
-from comity.errors import ExitCode, Forged, Malformed, Misconfigured, Refused, Rule
+from comity.errors import Forged, Malformed, Misconfigured, Refused, Rule
+from comity.node import founding
 from comity.node.keyfile import Unencrypted, load_keys
 from comity.node.settings import read_node_settings
-from tests.cli.commands import Terminal
 from tests.worlds import charter_of
 
 OPEN = Unencrypted.ON_PURPOSE
@@ -145,39 +144,3 @@ def test_names_are_printable(tmp_path: Path, name: str) -> None:
     with pytest.raises(Misconfigured):
         founding.new_identity(tmp_path / "n", "a", passphrase=OPEN, name=name)
     assert not (tmp_path / "n").exists()
-
-
-def test_from_keys_to_a_folder_through_commands(comity: Terminal, tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_bytes(b"correct horse\n")
-    secret.chmod(0o600)
-    unlock = {"a": ("--passphrase-file", secret)}
-    plain = ("--unencrypted-on-purpose",)
-    for name in "abc":
-        folder = tmp_path / name
-        ran = comity("id", "new", name, "--folder", folder, *unlock.get(name, plain), "--json")
-        assert ran.code == ExitCode.DONE and ran.json()["member"] == name
-        assert (folder / "keys.pem").stat().st_mode & 0o777 == 0o600
-    shown = comity("id", "show", "--folder", tmp_path / "a", "--json").json()
-    files = [tmp_path / name / f"{name}.id.json" for name in "abc"]
-    charter = tmp_path / "charter.toml"
-    arguments = ("--name", "Heart", "--host", "a", "--out", charter, "--json")
-    made = comity("charter", "new", *files, *arguments).json()
-    assert made == comity("charter", "check", charter, "--json").json()
-    assert str(shown["digest"]) in charter.read_text()
-    sign = ("charter", "sign", charter, "--host-url", URL, "--folder", tmp_path / "a")
-    wrong = comity(*sign, *plain)
-    assert wrong.code == ExitCode.USAGE and "passphrase" in wrong.err
-    signed = comity(*sign, *unlock["a"], "--json")
-    assert signed.json()["commons"] == made["commons"]
-    join = ("commons", "join", tmp_path / "a" / "charter.json", "--host-url", URL)
-    joined = comity(*join, "--folder", tmp_path / "b", "--commons", made["commons"], *plain)
-    assert joined.code == ExitCode.DONE and str(made["commons"]) in joined.out
-    apart = comity(*join, "--folder", tmp_path / "c", "--commons", "0" * 64, *plain)
-    assert apart.code == ExitCode.USAGE
-    status = comity("status", "--folder", tmp_path / "a", "--json")
-    assert status.json()["missing"] == ["a", "b", "c"]
-    assert comity("anchor", "show", "--folder", tmp_path / "a").code == ExitCode.FAILED
-    assert comity("log", "show", 0, "--folder", tmp_path / "a").code == ExitCode.AGAINST_RULES
-    other = (tmp_path / "c", *plain)
-    assert comity("id", "new", "c2", "--folder", *other).code == ExitCode.USAGE
