@@ -101,6 +101,25 @@ class Replica:
         self.state = state
         return applied
 
+    def compare(self, notes: Sequence[bytes]) -> None:
+        """Compare the heads a host shows with this copy; heads beyond it are left for `take`.
+
+        Raises:
+            HostFault(SPLIT_VIEW): one has another root than this copy at its size.
+            HostFault(ROLLBACK): the newest is older than this copy (attack 2 of the log).
+        """
+        heads = [parse_signed_head(note) for note in notes]
+        for signed, note in zip(heads, notes, strict=True):
+            size, root = signed.head.size, signed.head.root
+            if size <= self.state.size and not self.view.final_root_known(size, root):
+                raise HostFault(HostFaultKind.SPLIT_VIEW, f"another root for size {size}", note)
+        newest = max((signed.head.size for signed in heads), default=0)
+        if newest < self.state.size:
+            raise HostFault(
+                HostFaultKind.ROLLBACK,
+                f"the host shows a log of {newest} entries, it has shown {self.state.size}",
+            )
+
     def take_cosignatures(self, note: bytes, lines: Iterable[bytes]) -> bool:
         """Count cosignatures of a head below this copy's size; keep them and the head when final.
 

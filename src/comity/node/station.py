@@ -204,11 +204,13 @@ class Station:
         for item, posted in zip(waiting, answers, strict=True):
             if posted.index is None:
                 LOG.warning("not taken tag=%s why=%s", item.body.tag, posted.error)
+                self.faults["delivery"] = f"the host did not take {item.body.tag}: {posted.error}"
                 raise Unavailable(f"the host did not take {item.body.tag}: {posted.error}")
             self._outbox.remove(item)
             if posted.rule is not None:
                 rule = posted.rule.value
                 LOG.info("void tag=%s index=%d rule=%s", item.body.tag, posted.index, rule)
+        self.faults.pop("delivery", None)
 
     def deliver_again(self) -> None:
         """Take everything that is not below a final head from the journal, to be sent again."""
