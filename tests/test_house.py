@@ -348,6 +348,19 @@ def test_every_setting_is_documented() -> None:
     none_of(found)
 
 
+def test_every_command_that_is_named_exists() -> None:
+    page = text_of(ROOT / "docs/commands.md")
+    known = set(re.findall(r"^## `comity ([a-z ]+)`", page, re.MULTILINE))
+    groups = {name.split()[0] for name in known if " " in name}
+    known |= groups
+    found = []
+    for path in [*source(), *(ROOT / name for name in tracked() if name.endswith(".md"))]:
+        for name in re.findall(r"`comity ([a-z]+(?: [a-z]+)?)(?=[` ])", text_of(path)):
+            if name not in known and name.split()[0] not in known - groups:
+                found.append(f"{path.relative_to(ROOT)}: comity {name}")
+    none_of(found)
+
+
 def test_every_noun_is_in_the_glossary() -> None:
     glossary = text_of(ROOT / "docs/glossary.md").lower()
     missing: dict[str, str] = {}
