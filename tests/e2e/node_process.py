@@ -69,7 +69,7 @@ def watch(station: Station, points: Points) -> None:
             points.reached("sent")
         return answers
 
-    SqliteJournal.say = said  # type: ignore[method-assign]
+    SqliteJournal.say = said  # type: ignore[method-assign, assignment]
     station.remote.post_statements = posted  # type: ignore[method-assign, assignment]
 
 

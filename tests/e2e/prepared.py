@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from comity.node.planning import PlanTerms
+from tests.e2e.preparing import PHASE_S, TRAIN_S, Prepared, prepare
 from tests.e2e.small_study import study_text
-from tests.e2e.steps import PHASE_S, TRAIN_S, Prepared, prepare
 
 Make = Callable[..., Prepared]
 

@@ -4,7 +4,7 @@ A `Desk` is a node: its folder, journal, log copy, HTTP connection, study proces
 real ones; only who moves next, and what time it is, is the test's choice. So every order of events
 can be had, and no test waits for a deadline.
 
-    with prepared.world(tmp_path) as world:
+    with prepared.world(tmp_path) as world:  # preparing.py
         world.desk("m3").silent_before = {"round.commit"}
         world.settle()
         world.clock.now_s += 100
@@ -12,24 +12,22 @@ can be had, and no test waits for a deadline.
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from comity.commons.attempts import Live, opened_of
 from comity.commons.duties import Duty, SayOpen, SayResolve, duties, waiting_for
-from comity.commons.state import State, Study
-from comity.errors import ComityError, Refused, Unavailable
+from comity.commons.fold import admit, apply, found
+from comity.commons.state import State, Study, Void
+from comity.errors import ComityError, Refused, Rule, Unavailable
 from comity.host.serve import HostServer
-from comity.node import wishes
+from comity.log.merkle import Tree, leaf_hash
 from comity.node.loop import Loop
-from comity.node.planning import PlanTerms
 from comity.node.practice import Running
+from comity.node.remote import Remote
 from comity.node.rounds import round_tag
 from comity.node.settings import NodeSettings, write_node_settings
 from comity.node.stages import scope_of
@@ -37,12 +35,9 @@ from comity.node.station import Station, describe, open_station
 from comity.statements.entries import Body, Statement
 from comity.statements.wire import Draft, read, sign
 from comity.values import NOTHING, MemberId, Seat, StatementId
-from tests.e2e.places import Place, Places, found_places
-from tests.e2e.small_study import study_text, table_of
+from tests.e2e.places import Place, Places
 
 START_S = 1_790_000_000
-PHASE_S = 60
-TRAIN_S = 120
 Phase = TypeVar("Phase", bound=Live)
 
 
@@ -127,6 +122,16 @@ class Desk:
         """What is owed now."""
         final_size = self.station.replica.final_size
         return duties(self.state, self.member, final_size, self.clock())
+
+    def remote_to(self, url: str) -> Remote:
+        """A connection of this node to another host."""
+        return Remote(
+            url,
+            self.member,
+            statement_key=self.place.keys.statement,
+            commons=self.station.replica.commons,
+            clock=self.clock,
+        )
 
     def die(self) -> None:
         """End like a killed process: nothing more is written."""
@@ -306,6 +311,18 @@ class World:
         size = self.state.size
         self.run(lambda: all(d.state.size >= size for d in self.desks if not d.asleep))
 
+    def outcome(self, statement_id: StatementId) -> Rule | None:
+        """By which rule a logged statement is void; None when it took effect."""
+        state = found(self.places.charter)
+        tree = Tree()
+        for leaf in self.leaves():
+            entry = admit(state, tree, leaf)
+            state, outcome = apply(state, entry)
+            tree.append(leaf_hash(leaf))
+            if entry.statement.id == statement_id:
+                return outcome.rule if isinstance(outcome, Void) else None
+        raise AssertionError("this statement is not in the log")
+
     def let_time_pass(self, enough: Callable[[], bool], *, limit_s: int = 1_200) -> None:
         """Move on, minute by minute, until it is enough; do nothing more at the limit."""
         until_s = self.clock.now_s + limit_s
@@ -327,110 +344,3 @@ class World:
         ]
         phase = type(study.current).__name__ if study else None
         return f"phase {phase}, size {self.state.size}, waits {waits}, nodes {nodes}"
-
-
-@dataclass
-class Prepared:
-    """A commons that has founded itself, registered a study and enrolled; copied for each test."""
-
-    root: Path
-    places: Places
-    study_id: StatementId
-    text: str
-    now_s: int
-    warm: dict[MemberId, dict[StatementId, Running]] = field(default_factory=dict)
-
-    @contextmanager
-    def world(self, folder: Path) -> Iterator[World]:
-        """The commons on a copy of its folders, its host serving."""
-        all_places = []
-        for place in (*self.places.all,):
-            copied = folder / place.member
-            shutil.copytree(place.folder, copied, ignore=shutil.ignore_patterns("sandbox"))
-            all_places.append(Place(place.member, copied, place.keys, place.table))
-        shutil.copytree(self.places.host_folder, folder / "host")
-        places = Places(self.places.charter, all_places, folder / "host")
-        with opened(places, self.study_id, Clock(self.now_s)) as world:
-            for desk in world.desks:
-                desk.warm = self.warm[desk.member]
-                desk.loop._rounds._practice._running.update(desk.warm)
-                desk.loop._rounds._practice._sandboxed = True
-            yield world
-
-    def close(self) -> None:
-        """End the study processes."""
-        for kept in self.warm.values():
-            for running in kept.values():
-                running.sandbox.close()
-
-
-@contextmanager
-def opened(places: Places, study_id: StatementId, clock: Clock) -> Iterator[World]:
-    """The nodes and the host of a commons, as far as it has come."""
-    server, thread = serve(places, clock)
-    desks: list[Desk] = []
-    try:
-        desks += [Desk(place, server.url, clock) for place in places.all]
-        yield World(places, clock, server, thread, desks, study_id)
-    finally:
-        for desk in desks:
-            desk.close()
-        server.stop()
-        thread.join(20)
-
-
-def serve(places: Places, clock: Callable[[], int]) -> tuple[HostServer, threading.Thread]:
-    """The host, in a thread, on a free port of this machine."""
-    server = HostServer(
-        places.host_folder,
-        places.charter,
-        host_key=places.host.keys.host,
-        listen="127.0.0.1:0",
-        clock=clock,
-    )
-    thread = threading.Thread(target=server.run, args=(lambda url: None,), daemon=True)
-    thread.start()
-    return server, thread
-
-
-def prepare(
-    root: Path,
-    count: int,
-    text: str | None = None,
-    *,
-    terms: PlanTerms | None = None,
-    exposed: Sequence[str] = (),
-) -> Prepared:
-    """Found a commons of `count` members, register the study, let all of them enrol.
-
-    Args:
-        exposed: members whose site consents to being exposed.
-    """
-    text = text or study_text()
-    names = [f"m{number}" for number in range(count)]
-    places = found_places(root, names, table=b"x\n1\n")
-    for number, place in enumerate(places.all):
-        place.table.write_bytes(table_of(number))
-        if place.member in exposed:
-            site = place.folder / "site.toml"
-            site.write_text(site.read_text() + "exposed = true\n")
-    clock = Clock()
-    file = root / "study.py"
-    file.write_text(text)
-    with opened(places, StatementId(NOTHING), clock) as world:
-        world.run(lambda: all(d.station.replica.final_size >= count for d in world.desks))
-        for desk in world.desks:
-            wishes.declare_dataset(desk.station, f"rows-{desk.member}", desk.place.table)
-        world.run(lambda: len(world.state.datasets) == count)
-        wanted = terms or PlanTerms(phase_s=PHASE_S, train_s=TRAIN_S)
-        author = world.desks[-1].station
-        world.study_id = wishes.register_study(author, file, terms=wanted).statement
-        world.desks[0].silent_before = {"round.open"}
-        world.run(lambda: world.desks[0].asleep)
-        assert len(world.study.enrolled) == count, world.describe()
-        warm = {}
-        for desk in world.desks:
-            practice = desk.loop._rounds._practice
-            practice.prepare(world.study)
-            warm[desk.member] = desk.warm = dict(practice._running)
-    return Prepared(root, places, world.study_id, text, clock.now_s, warm)

@@ -111,7 +111,7 @@ def run_with_kills(world: World, member: str, points: Sequence[str]) -> None:
         move(
             world, world.results(1), lambda: world.describe() + (folder / "stderr.txt").read_text()
         )
-    leaves = {read(leaf).statement.id: leaf for leaf in world.leaves()}
+    leaves = {str(read(leaf).statement.id): leaf for leaf in world.leaves()}
     for name, envelope in written.items():
         assert leaves.get(name) == envelope, "what was journalled is what is sent"
     assert_nothing_twice(world.log(), member)
