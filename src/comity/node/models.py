@@ -17,10 +17,19 @@ from comity.aggregation.unmasking import Unmasker, gather
 from comity.commons.attempts import Closed
 from comity.commons.state import Accepted, Study
 from comity.errors import Forged, Unavailable
-from comity.learning.steps import Rule, RuleCard, rule_of
+from comity.learning.model import model_bytes_count
+from comity.learning.steps import Rule, RuleCard, moments_count, rule_of
 from comity.node.stages import dealings_of, plan_of, survivors_of
 from comity.node.station import Station
-from comity.node.vectors import SUM_BYTES, NextModel, Total, next_model, sum_check
+from comity.node.vectors import (
+    SUM_BYTES,
+    WORD_BYTES,
+    NextModel,
+    Total,
+    next_model,
+    sum_sizes,
+    take_sum,
+)
 from comity.statements.rounds import RoundRecover, RoundReveal
 from comity.statements.studies import UpdateRule
 from comity.statements.wire import read
@@ -61,6 +70,19 @@ def model_files(station: Station, study: Study) -> ModelFiles:
         Unavailable: a first model, a dealing or a sum is not to be had now.
     """
     return _files_after(station, study, len(study.results))
+
+
+def forget_models(station: Station, study: Study) -> None:
+    """Use the files of models that nothing rests on any more: all but the first and the newest."""
+    for result in study.results[-3:-2]:
+        kept = {study.register.plan.model, *(later.model for later in study.results[-2:])}
+        kept |= {proposal.motion.model for proposal in station.replica.state.proposals.values()}
+        names = [result.model, *([result.moments] if result.moments else [])]
+        for name in names:
+            if result.model not in kept and station.blobs.finished(BlobName(name)):
+                target = station.work / f"{name}.old"
+                station.blobs.give_up(BlobName(name), target)
+                station.scratch.give(target)
 
 
 def _files_after(station: Station, study: Study, rounds: int) -> ModelFiles:
@@ -104,23 +126,17 @@ def fetch_sum(station: Station, closed: Closed) -> tuple[Path, bytes]:
     Raises:
         Forged: the host serves another one. Unavailable: it serves none.
     """
+    known = station.sums.get(closed.id)
+    if known is not None:
+        return known
     opened, binding = closed.started.opened, closed.started.binding
-    name = BlobName(closed.sum)
-    found: list[bytes] = []
-
-    def check(path: Path) -> None:
-        root, value = sum_check(path, opened.words, binding, closed.id)
-        if root != closed.sum:
-            raise Forged("the sum that the host serves is not the one that was closed")
-        found.append(value)
-
-    if not station.blobs.finished(name):
-        fetched = station.work / f"{closed.id}.sum"
-        station.remote.get_blob(name, fetched, check, bytes_count=SUM_BYTES * opened.words)
-        station.blobs.adopt(fetched, name, lambda _: None)  # `check` has just read it whole
-    else:
-        check(station.blobs.path(name))
-    return station.blobs.path(name), found[0]
+    path = station.scratch.take(station.work / f"{closed.id}.sum", SUM_BYTES * opened.words)
+    pieces = station.remote.read_chunks(BlobName(closed.sum), sum_sizes(opened.words))
+    root, value = take_sum(pieces, opened.words, binding, closed.id, path)
+    if root != closed.sum:
+        raise Forged("the sum that the host serves is not the one that was closed")
+    station.sums[closed.id] = (path, value)
+    return path, value
 
 
 def compute_next(
@@ -148,17 +164,19 @@ def compute_next(
         {s: j for s, j in closed.started.joins.items() if s in closed.started.participants},
     )
     unmasker = _unmasker(closed, dealings, reveals, recovers)
-    out = station.work / f"{closed.id}.model"
+    layout = layout_of(station, study)
+    rule = update_rule(plan.rule)
+    out = station.scratch.take(station.work / f"{closed.id}.model", model_bytes_count(layout))
     out_moments = station.work / f"{closed.id}.moments"
-    name = BlobName(closed.sum)
-    if not station.blobs.finished(name):
-        fetch_sum(station, closed)
+    if moments_count(rule):
+        size = WORD_BYTES * moments_count(rule) * layout.data_words
+        station.scratch.take(out_moments, size)
     made = next_model(
-        station.blobs.path(name),
-        layout_of(station, study),
+        fetch_sum(station, closed)[0],
+        layout,
         unmasker,
         Total(closed.id, opened.count, len(closed.survivors), plan.weight_max, _declared(closed)),
-        update_rule(plan.rule),
+        rule,
         model=before.model,
         moments=before.moments,
         out_model=out,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import select
 import shutil
 import threading
@@ -31,7 +32,7 @@ from comity.node.models import layout_of, model_files
 from comity.node.sandbox import Sandbox
 from comity.node.sandbox_wire import Train, Trained
 from comity.node.station import Station
-from comity.node.vectors import mask_update
+from comity.node.vectors import WORD_BYTES, mask_update
 from comity.values import Digest, MemberId, Seat, StatementId, labelled_hash, to_digest, u32, u64
 
 LOG = logging.getLogger(__name__)
@@ -165,7 +166,7 @@ class Practice:
         running = self.prepare(study)
         if running.asked != opened.id:
             files = model_files(self._station, study)
-            shutil.copyfile(files.model, running.sandbox.model_path)
+            _copy_over(files.model, running.sandbox.model_path)
             seed = training_seed(running.card.seed, self._station.member, opened.round_no)
             running.trained, running.asked = None, opened.id
             running.sandbox.begin(Train(seed.hex()))
@@ -195,7 +196,8 @@ class Practice:
                 weight = min(trained.example_count, opened.weight_max)
         seed = rounding_seed(running.card.seed, station.member, opened.round_no)
         quantiser = Quantiser(layout, opened.count, weight, opened.weight_max, seed)
-        out = station.work / f"{opened.id}.y"
+        size = WORD_BYTES * opened.words
+        out = station.scratch.take(station.work / f"{opened.id}.y", size)
         root = mask_update(running.sandbox.vector_path, layout, quantiser, stage, stage.seat, out)
         return out, root
 
@@ -238,6 +240,16 @@ class Practice:
             self._on_trained()
 
         threading.Thread(target=wait, name="study", daemon=True).start()
+
+
+def _copy_over(source: Path, target: Path) -> None:
+    """Copy a file over one that may be there; in the same pages, when it is."""
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    room = memoryview(bytearray(2**20))
+    with source.open("rb", buffering=0) as read, os.fdopen(descriptor, "wb", buffering=0) as write:
+        while count := read.readinto(room):
+            write.write(room[:count])
+        write.truncate()
 
 
 def stage_seat(stage: Started) -> Seat:

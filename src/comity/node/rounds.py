@@ -24,7 +24,7 @@ from comity.aggregation.secagg import (
 )
 from comity.aggregation.sharing import SEALING_RAND_BYTES, sealing_keys
 from comity.aggregation.stages import Joined, Ready, Started
-from comity.commons.attempts import Ended, Opened, closed_of, opened_of
+from comity.commons.attempts import Closed, Ended, Opened, closed_of, opened_of
 from comity.commons.attempts import Started as StartedFact
 from comity.commons.dealing import digest_of_joins
 from comity.commons.duties import (
@@ -48,6 +48,7 @@ from comity.commons.phases import complainers
 from comity.commons.revealing import expected_close
 from comity.commons.state import Done, Outcome, State, Study
 from comity.errors import Refused, Rule
+from comity.node.models import forget_models
 from comity.node.practice import Practice, local_dataset
 from comity.node.stages import (
     dealings_of,
@@ -144,12 +145,21 @@ class Rounds:
         station.journal.erase(scope)
         station.journal.erase_sealing(sha256(opened.sealing_keys[seat - 1]))
         if ended.closed is not None:
-            mine = ended.closed.commits.get(seat)
-            if mine is not None:
-                station.blobs.drop(BlobName(mine.vector))
-            station.blobs.drop(BlobName(ended.closed.sum))
-            station.checked_sums.discard(ended.closed.id)
+            self._drop_vectors(ended.closed, seat)
+        forget_models(station, station.replica.state.studies[opened.study])
         station.forget_dealings()
+
+    def _drop_vectors(self, closed: Closed, seat: Seat) -> None:
+        station = self._station
+        mine = closed.commits.get(seat)
+        if mine is not None and station.blobs.finished(BlobName(mine.vector)):
+            target = station.work / f"{closed.id}.old"
+            station.blobs.give_up(BlobName(mine.vector), target)
+            station.scratch.give(target)
+        station.checked_sums.discard(closed.id)
+        fetched = station.sums.pop(closed.id, None)
+        if fetched is not None:
+            station.scratch.give(fetched[0])
 
     # -- the hosting member -------------------------------------------------------------------
 

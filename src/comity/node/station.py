@@ -30,6 +30,7 @@ from comity.learning.steps import flush_to_zero_fault
 from comity.node.keyfile import MemberKeys
 from comity.node.remote import Remote
 from comity.node.replica import Replica
+from comity.node.scratch import Scratch
 from comity.node.settings import NodeSettings, read_node_settings
 from comity.statements.entries import Body
 from comity.statements.governing import ProposalOpen
@@ -83,6 +84,9 @@ class Station:
     checked_sums: set[StatementId] = field(default_factory=set)
     """Closes whose sum this node has checked since it started."""
 
+    sums: dict[StatementId, tuple[Path, bytes]] = field(default_factory=dict)
+    """Fetched sums of attempts under way, with their check values, by their Close."""
+
     _outbox: list[_Waiting] = field(default_factory=list)
     _dealings: dict[str, bytes] = field(default_factory=dict)
 
@@ -101,6 +105,11 @@ class Station:
         path = self.folder / "work"
         path.mkdir(exist_ok=True, mode=0o700)
         return path
+
+    @property
+    def scratch(self) -> Scratch:
+        """Spare files for long vectors."""
+        return Scratch(self.work / "spare")
 
     def member_secret(self) -> bytes:
         """32 bytes only this member has; hedges the scalars of every attempt (5.4)."""
@@ -229,8 +238,7 @@ class Station:
             except (Refused, Forged) as error:
                 # Too late, or damaged on disk and never built again (R4). The statement goes alone:
                 # the host logs it without its bytes once it has no effect, and the chain goes on.
-                LOG.warning("bytes not taken tag=%s why=%s", body.tag, error)
-                self.faults[body.tag] = describe(error)
+                LOG.info("bytes not taken tag=%s why=%s", body.tag, error)
 
 
 def _needed(body: Body) -> Iterable[tuple[BlobName, StatementId | None]]:
@@ -290,6 +298,9 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
     )
     blobs = FileBlobStore(folder / "blobs")
     station = Station(folder, member, keys, settings, site, replica, journal, blobs, remote, clock)
+    for left in station.work.iterdir():
+        if left.is_file():
+            left.unlink()  # made by a process that was killed; whatever it was is made again
     station.deliver_again()
     return station
 

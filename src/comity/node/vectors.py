@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,7 @@ def mask_update(
         update: float32 of all data words, as the study's process wrote it.
         quantiser: with the member's weight and rounding seed.
         stage: my stage of the attempt.
+        out: a file that is there; all of it is written over.
     Raises:
         StudyFault: the update has another length, or is not finite.
     """
@@ -67,13 +68,14 @@ def mask_update(
             f"an update has {layout.data_words} float32 numbers; the study wrote another length",
         )
     root = VectorRoot(stage.binding, seat)
-    with update.open("rb", buffering=0) as source, out.open("wb", buffering=0) as target:
+    with update.open("rb", buffering=0) as source, out.open("r+b", buffering=0) as target:
         for k in range(chunk_count(layout.words)):
             start, stop = data_range(layout.data_words, k)
             values = _fill(source, np.empty(stop - start, np.float32), WORD_BYTES * start)
             y = mask_chunk(stage, k, quantiser.chunk(k, values))
             root.update(y)
             target.write(y.astype("<u4", copy=False).data)
+        target.truncate()
         os.fsync(target.fileno())
     _sync_folder(out.parent)
     return root.digest()
@@ -96,16 +98,30 @@ def vector_check(
     return root.digest(), check.digest() if check else b""
 
 
-def sum_check(path: Path, words: int, binding: Digest, closed: StatementId) -> tuple[Digest, bytes]:
-    """(root, check value) of a sum on disk.
+def sum_sizes(words: int) -> list[int]:
+    """How many bytes each chunk of a sum has."""
+    return [SUM_BYTES * chunk_words(words, k) for k in range(chunk_count(words))]
 
-    Raises:
-        Malformed: the file has another length.
+
+def take_sum(
+    pieces: Iterable[memoryview], words: int, binding: Digest, closed: StatementId, out: Path
+) -> tuple[Digest, bytes]:
+    """Write a sum to a file as it comes, chunk by chunk; returns its root and check value.
+
+    Args:
+        pieces: of `sum_sizes(words)`; each is good until the next.
+        out: a file that is there; all of it is written over.
     """
     root, check = SumRoot(binding), CheckValue(Digest(closed), words)
-    for lo, hi in sum_chunks(path, words):
-        root.update(lo, hi)
-        check.update(lo, hi)
+    with out.open("r+b", buffering=0) as target:
+        for piece in pieces:
+            target.write(piece)
+            count = len(piece) // SUM_BYTES
+            lo = np.frombuffer(piece, np.uint32, count)
+            hi = np.frombuffer(piece, np.uint8, count, WORD_BYTES * count)
+            root.update(lo, hi)
+            check.update(lo, hi)
+        target.truncate()
     return root.digest(), check.digest()
 
 
@@ -185,6 +201,7 @@ def next_model(
 
     Args:
         model: file of the model before (safetensors of this layout). moments: of the rule's state.
+        out_model, out_moments: files that are there; all of them is written over.
     Raises:
         MemberFault(BAD_SUM): the total is out of range; the files written are worth nothing.
     """
@@ -198,10 +215,10 @@ def next_model(
     weight_sum = 0
     with ExitStack() as stack:
         before = stack.enter_context(model.open("rb", buffering=0))
-        after = stack.enter_context(out_model.open("wb", buffering=0))
+        after = stack.enter_context(out_model.open("r+b", buffering=0))
         after.write(header_bytes(layout))
         old = stack.enter_context(moments.open("rb", buffering=0)) if moments else None
-        new = stack.enter_context(out_moments.open("wb", buffering=0)) if kept else None
+        new = stack.enter_context(out_moments.open("r+b", buffering=0)) if kept else None
         for k, (lo, _) in enumerate(sum_chunks(sum_path, layout.words)):
             x = unmasker.chunk(k, lo)
             check.update(x)
@@ -223,6 +240,9 @@ def next_model(
             for which, part in enumerate(state):
                 assert new is not None
                 os.pwrite(new.fileno(), part.data, WORD_BYTES * (which * count + start))
+        after.truncate()
+        if new is not None:
+            new.truncate(WORD_BYTES * kept * count)
     moments_digest = file_digest(out_moments) if kept else None
     return NextModel(digest.digest(), to_digest(hashed.digest()), moments_digest)
 

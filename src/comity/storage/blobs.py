@@ -166,6 +166,14 @@ class FileBlobStore:
         with disk_faults(self._folder):
             sync_folder(self._folder)
 
+    def give_up(self, name: BlobName, target: Path) -> None:
+        """Move a finished blob out, to be used for something else. Raises Unavailable."""
+        whole = self.path(name)
+        with disk_faults(whole):
+            size = whole.stat().st_size
+            whole.rename(target)
+            self._charge(-size)
+
     def adopt(self, source: Path, name: BlobName, check: BlobCheck | None = None) -> None:
         """Move a complete local file in; checked and durable as by `finish`."""
         whole, part = self._places(name)
