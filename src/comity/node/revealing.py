@@ -6,6 +6,7 @@ Numbers in comments are the rows of aggregation-review.md 5.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from comity.aggregation.linear_check import holds
@@ -177,27 +178,34 @@ def _check_sum(station: Station, attempt: Revealing) -> None:
     for seat in sorted(closed.survivors):
         said = attempt.confirms.get(seat)
         values[seat] = said if said and seat not in named else _true_value(station, closed, seat)
+    opened = closed.started.opened
     if holds(values.values(), total):
         station.checked_sums.add(closed.id)
+        _dispute(station, closed, [s for s in named if attempt.confirms.get(s) != values[s]])
         return
-    false = tuple(
-        seat for seat in sorted(values) if _true_value(station, closed, seat) != values[seat]
-    )
-    opened = closed.started.opened
+    false = [seat for seat in values if _true_value(station, closed, seat) != values[seat]]
     if false:
-        station.say(
-            RoundDispute(closed=closed.id, opened=opened.id, seats=false), scope=scope_of(opened)
-        )
+        _dispute(station, closed, false)
         raise MemberFault(
             MemberFaultKind.FALSE_CHECK,
             "a check value is not that of the committed vector",
-            tuple(map(int, false)),
+            tuple(sorted(false)),
         )
     raise HostFault(
         HostFaultKind.WRONG_SUM,
         f"round {opened.round_no}: the closed sum is not that of the committed vectors",
         closed.id.encode(),
     )
+
+
+def _dispute(station: Station, closed: Closed, seats: Iterable[Seat]) -> None:
+    """Name the seats whose check value I have seen to be false, once (5.11)."""
+    opened = closed.started.opened
+    scope = scope_of(opened)
+    said = closed.survivors & frozenset(seats)
+    if said and "round.dispute" not in station.journal.promised(scope):
+        body = RoundDispute(closed=closed.id, opened=opened.id, seats=tuple(sorted(said)))
+        station.say(body, scope=scope)
 
 
 def _true_value(station: Station, closed: Closed, seat: Seat) -> bytes:
