@@ -33,7 +33,9 @@ from comity.node.settings import NodeSettings, write_node_settings
 from comity.node.stages import scope_of
 from comity.node.station import Station, describe, open_station
 from comity.statements.entries import Body, Statement
+from comity.statements.rounds import RoundAbandon, RoundOpen
 from comity.statements.wire import Draft, read, sign
+from comity.storage.ports import Attempt
 from comity.values import NOTHING, MemberId, Seat, StatementId
 from tests.e2e.places import Place, Places
 
@@ -162,12 +164,12 @@ class Desk:
                 del running[study]
         self.loop._rounds.close()
 
-    def lie(self, body: Body, tag: str | None = None, *, delivers: bool = True) -> StatementId:
+    def lie(self, body: Body, tag: str | None = None, *, stage: bytes | None = None) -> StatementId:
         """Say something without asking the rules: what a dishonest member may do.
 
         Args:
             tag: under which the journal keeps it; another than the body's to say a thing twice.
-            delivers: whether it leaves at once.
+            stage: what the node keeps of it for its own later steps.
         """
         last = self.station.journal.last_said()
         final = self.station.replica.view.final
@@ -188,14 +190,22 @@ class Desk:
         attempt = next(
             (study.current for study in self.state.studies.values() if study.current), None
         )
-        rounds = body.tag.startswith("round.")
-        scope = scope_of(opened_of(attempt)) if rounds and attempt else None
+        scope = None
+        if isinstance(body, RoundOpen | RoundAbandon):
+            scope = Attempt(body.study, body.round_no, body.attempt)
+        elif body.tag.startswith("round.") and attempt:
+            scope = scope_of(opened_of(attempt))
         self.station.journal.say(
-            envelope, statement_id=said.id, seq=said.seq, tag=tag or body.tag, scope=scope
+            envelope,
+            statement_id=said.id,
+            seq=said.seq,
+            tag=tag or body.tag,
+            scope=scope,
+            stage=stage,
+            released=body.released if isinstance(body, RoundAbandon) else None,
         )
         self.station.deliver_again()
-        if delivers:
-            self.station.deliver()
+        self.station.deliver()
         return said.id
 
 
