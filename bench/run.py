@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, final
+from typing import Final, NoReturn, final
 
 from rich.console import Console
 from rich.table import Table
@@ -314,5 +315,10 @@ def _cpu(measured: Measured) -> str:
     return f"host {host * 1e3:.0f} ms, a node {node * 1e3:.0f} ms, its study {study * 1e3:.0f} ms"
 
 
+def _leave(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)  # through every `finally`: processes stopped, folder removed
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _leave)
     sys.exit(main())
