@@ -108,7 +108,7 @@ def check_run(
         raise Refused(
             Rule.SANDBOX_MISSING,
             'site.toml says sandbox = "require", and this machine cannot confine a study fully: '
-            "see `comity doctor`",
+            "`comity status` says what is missing",
         )
 
 

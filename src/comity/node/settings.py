@@ -20,7 +20,8 @@ class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     member: this institution's id in the charter. host_url: where the host is reached.
     cosign_every_s: how long a head may wait for this node's cosignature when nothing needs it.
     poll_s: how long one request for new entries stays open. train_s_max: wall-clock limit of one
-    training run.
+    training run. proxy: URL of the institution's proxy, "" for none. ca_file: PEM file of the
+    authorities that may vouch for the host, "" for those of the system.
     """
 
     member: MemberField
@@ -28,6 +29,8 @@ class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     cosign_every_s: Annotated[int, Meta(ge=1, le=3_600)] = 10
     poll_s: Annotated[int, Meta(ge=1, le=25)] = 25
     train_s_max: Annotated[int, Meta(ge=1, le=604_800)] = 3_600
+    proxy: Annotated[str, Meta(max_length=2_000, pattern=r"\A(https?://.+)?\Z")] = ""
+    ca_file: Annotated[str, Meta(max_length=4_096)] = ""
 
 
 def read_node_settings(path: Path) -> NodeSettings:

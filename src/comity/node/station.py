@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from comity.aggregation import linear_check, sharing
-from comity.commons.charter import parse_charter
+from comity.commons.charter import commons_id, parse_charter
 from comity.commons.fold import check
 from comity.commons.gate import SitePolicy, parse_site
 from comity.errors import ComityError, Forged, Misconfigured, Refused, Unavailable
@@ -283,19 +284,21 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
     member = MemberId(settings.member)
     if member not in {founder.id for founder in charter.founders}:
         raise Misconfigured(f"node.toml: member {member} is not a founder in the charter")
+    remote = Remote(
+        settings.host_url,
+        member,
+        statement_key=keys.statement,
+        commons=commons_id(charter),
+        clock=clock,
+        tls=_authorities(settings),
+        proxy=settings.proxy or None,
+    )
     journal = SqliteJournal(folder)
     try:
         replica = Replica(folder / "log.sqlite", charter)
     except BaseException:
         journal.close()
         raise
-    remote = Remote(
-        settings.host_url,
-        member,
-        statement_key=keys.statement,
-        commons=replica.commons,
-        clock=clock,
-    )
     blobs = FileBlobStore(folder / "blobs")
     station = Station(folder, member, keys, settings, site, replica, journal, blobs, remote, clock)
     for left in station.work.iterdir():
@@ -303,6 +306,15 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
             left.unlink()  # made by a process that was killed; whatever it was is made again
     station.deliver_again()
     return station
+
+
+def _authorities(settings: NodeSettings) -> ssl.SSLContext | None:
+    if not settings.ca_file:
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise Misconfigured(f"node.toml: cannot use ca_file {settings.ca_file} ({error})") from None
 
 
 def describe(error: ComityError) -> str:
