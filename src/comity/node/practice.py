@@ -25,7 +25,7 @@ from comity.aggregation.ring import Quantiser
 from comity.aggregation.stages import Started
 from comity.commons.attempts import Started as StartedFact
 from comity.commons.state import State, Study
-from comity.errors import Misconfigured, StudyFault, StudyFaultKind
+from comity.errors import DataFault, Misconfigured, StudyFault, StudyFaultKind
 from comity.learning.study import StudyCard
 from comity.node.isolation import Limits
 from comity.node.models import layout_of, model_files
@@ -109,6 +109,7 @@ class Practice:
         self._station = station
         self._on_trained = on_trained
         self._running: dict[StatementId, Running] = {}
+        self._failed: dict[StatementId, tuple[StatementId, StudyFault | DataFault]] = {}
         self._sandboxed: bool | None = None
 
     def close(self) -> None:
@@ -159,8 +160,20 @@ class Practice:
         """The update for an attempt: None while the study's process is at work.
 
         Raises:
-            StudyFault: the study failed; it is asked again when the node starts again.
+            StudyFault, DataFault: the study failed in this attempt; it is asked again in the next
+                one, or when the node starts again.
         """
+        opened = started.opened
+        failed = self._failed.get(opened.study)
+        if failed is not None and failed[0] == opened.id:
+            raise failed[1]
+        try:
+            return self._ask(started)
+        except (StudyFault, DataFault) as error:
+            self._failed[opened.study] = (opened.id, error)
+            raise
+
+    def _ask(self, started: StartedFact) -> Trained | None:
         opened = started.opened
         study = self._station.replica.state.studies[opened.study]
         running = self.prepare(study)
