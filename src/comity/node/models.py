@@ -16,7 +16,7 @@ from comity.aggregation.stages import Dealing, DroppedShares, Reveal, SilentShar
 from comity.aggregation.unmasking import Unmasker, gather
 from comity.commons.attempts import Closed
 from comity.commons.state import Accepted, Study
-from comity.errors import Forged, Unavailable
+from comity.errors import Forged, MemberFault, MemberFaultKind, Unavailable
 from comity.learning.model import model_bytes_count
 from comity.learning.steps import Rule, RuleCard, moments_count, rule_of
 from comity.node.stages import dealings_of, plan_of, survivors_of
@@ -154,7 +154,7 @@ def compute_next(
         before: the model and moments the attempt started from.
     Raises:
         Unavailable: too few shares are revealed yet.
-        MemberFault: a dealing is false, or the total is out of range.
+        MemberFault: a dealing is false, shares are, or the total is out of range.
     """
     opened = closed.started.opened
     plan = study.register.plan
@@ -209,6 +209,12 @@ def _unmasker(
         reveals={int(seat): _reveal(said) for seat, said in reveals.items()},
         recovers={int(seat): _silent(said) for seat, said in recovers.items()},
     )
+    if gathered.missing and gathered.false_seats:
+        raise MemberFault(
+            MemberFaultKind.BAD_SHARE,
+            "what a member revealed does not fit what it or a dealer committed to",
+            tuple(sorted(gathered.false_seats)),
+        )
     if gathered.missing:
         seats = ", ".join(map(str, sorted(gathered.missing)))
         raise Unavailable(f"the secrets of seats {seats} are not revealed yet; the round waits")

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from comity.aggregation.linear_check import holds
-from comity.aggregation.secagg import bystander, committed, recover, reveal, stand_by
+from comity.aggregation.secagg import bystander, committed, recover, reveal
 from comity.aggregation.stages import Bystander, Committed, Ready, Revealed, Started
 from comity.commons.attempts import Closed, Revealing
 from comity.commons.duties import SayAccept, SayConfirm, SayRecover, SayReveal
+from comity.commons.phases import round_time_s
 from comity.errors import (
     Forged,
     HostFault,
@@ -24,6 +25,7 @@ from comity.errors import (
     Rule,
 )
 from comity.node.models import compute_next, fetch_sum, model_files
+from comity.node.rounds import abandon
 from comity.node.stages import (
     dealings_of,
     members_of,
@@ -111,8 +113,10 @@ def _shrink(station: Station, closed: Closed, scope: Attempt) -> None:
     participants = frozenset(map(int, closed.started.participants))
     if isinstance(stage, Started):
         station.journal.shrink(scope, committed(stage).to_bytes())
-    elif isinstance(stage, Ready) and stage.seat not in participants:
-        station.journal.keep(scope, stand_by(stage, participants).to_bytes())
+    elif isinstance(stage, Ready):
+        # Not in P, or in P and away until the Close: only what others dealt is of use.
+        standing = Bystander(stage.terms, stage.seat, participants, stage.received)
+        station.journal.shrink(scope, standing.to_bytes())
 
 
 def say_reveal(station: Station, duty: SayReveal) -> None:
@@ -248,15 +252,26 @@ def say_recover(station: Station, duty: SayRecover) -> None:
 
 
 def say_accept(station: Station, duty: SayAccept) -> None:
-    """11: unmask at home, judge the total, compute the next model, say its digest."""
+    """11: unmask at home, judge the total, compute the next model, say its digest.
+
+    Raises:
+        MemberFault: some member's vector, dealing or shares are false; the attempt is abandoned.
+    """
     attempt = duty.attempt
     closed = attempt.closed
     opened = closed.started.opened
     study = station.replica.state.studies[opened.study]
     _check_sum(station, attempt)
-    made = compute_next(
-        station, study, closed, attempt.reveals, attempt.recovers, model_files(station, study)
-    )
+    before = model_files(station, study)
+    try:
+        made = compute_next(station, study, closed, attempt.reveals, attempt.recovers, before)
+    except MemberFault as fault:
+        # A false share may still be replaced by those of others; the rest is final (12r).
+        time_s = round_time_s(station.replica.state, opened)
+        late = time_s >= opened.time_s + opened.deadlines.end_by_s
+        if late or fault.kind is not MemberFaultKind.BAD_SHARE:
+            abandon(station, opened, closed.id, str(fault))
+        raise
     station.say(
         RoundAccept(
             closed=closed.id,

@@ -285,7 +285,9 @@ class Rounds:
         exposed = exposed_by(study, state, members)
         if exposed:
             names = ", ".join(sorted(exposed))
-            self._abandon(opened, None, f"this set would nearly show the update of {names}")
+            abandon(
+                self._station, opened, None, f"this set would nearly show the update of {names}"
+            )
         return bool(exposed)
 
     def _masking(self, started: StartedFact, scope: Attempt) -> Started:
@@ -318,23 +320,29 @@ class Rounds:
     def say_abandon(self, duty: SayAbandon) -> None:
         """12: my last word in the attempt."""
         closed = closed_of(duty.attempt)
-        self._abandon(opened_of(duty.attempt), closed.id if closed else None, duty.reason)
+        opened = opened_of(duty.attempt)
+        abandon(self._station, opened, closed.id if closed else None, duty.reason)
 
-    def _abandon(self, opened: Opened, closed: StatementId | None, reason: str) -> None:
-        """Say Abandon, truthful about what I did; then erase the secrets of the attempt (R3)."""
-        station, scope = self._station, scope_of(opened)
-        promised = station.journal.promised(scope)
-        spoke = "round.confirm" in promised or "round.reveal" in promised
-        body = RoundAbandon(
-            attempt=opened.attempt,
-            released="round.reveal" in promised,
-            round_no=opened.round_no,
-            study=opened.study,
-            closed=closed if spoke else None,
-        )
-        station.say(body, scope=scope, released=body.released)
-        LOG.warning("abandoned round=%d attempt=%d why=%s", opened.round_no, opened.attempt, reason)
-        station.journal.erase(scope)
+
+def abandon(station: Station, opened: Opened, closed: StatementId | None, reason: str) -> None:
+    """Say Abandon, truthful about what I did; then erase the secrets of the attempt (R3).
+
+    Args:
+        closed: the Close I may have confirmed. reason: for the operator's notes.
+    """
+    scope = scope_of(opened)
+    promised = station.journal.promised(scope)
+    spoke = "round.confirm" in promised or "round.reveal" in promised
+    body = RoundAbandon(
+        attempt=opened.attempt,
+        released="round.reveal" in promised,
+        round_no=opened.round_no,
+        study=opened.study,
+        closed=closed if spoke else None,
+    )
+    station.say(body, scope=scope, released=body.released)
+    LOG.warning("abandoned round=%d attempt=%d why=%s", opened.round_no, opened.attempt, reason)
+    station.journal.erase(scope)
 
 
 def round_tag(state: State, duty: Duty) -> tuple[Attempt, str] | None:
