@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from comity.aggregation.dealing import dealt_plaintexts, dealt_rows
 from comity.aggregation.ring import VectorRoot, chunk_count
@@ -13,15 +14,13 @@ from comity.aggregation.sharing import seal, seal_info
 from comity.aggregation.stages import Started
 from comity.commons.attempts import Closed, Confirming, Joining, Masking, Revealing, opened_of
 from comity.node.models import layout_of
-from comity.node.practice import training_seed
-from comity.node.stages import plan_of, seat_of
+from comity.node.stages import plan_of, scope_of, seat_of
 from comity.node.station import random_bytes
 from comity.node.vectors import vector_check
 from comity.statements.rounds import JoinedData, RoundCommit, RoundConfirm, RoundJoin
 from comity.values import (
     BlobName,
     Digest,
-    Seat,
     StatementId,
     sealing_key_id,
     sha256,
@@ -30,9 +29,8 @@ from comity.values import (
 )
 from tests.e2e.steps import Desk, World
 
-__all__ = ["commit_words", "confirm_with", "join_with", "training_seed"]
-
 Shares = list[bytes]
+Words = npt.NDArray[np.uint32]
 
 
 def join_with(
@@ -84,10 +82,8 @@ def join_with(
     return liar.lie(body, stage=stage.to_bytes())
 
 
-def commit_words(
-    world: World, liar: Desk, change: Callable[[np.ndarray], None] | None = None
-) -> Closed | None:
-    """Commit to a vector whose plain words are changed; by default all are zero but the header."""
+def commit_words(world: World, liar: Desk, change: Callable[[Words], None]) -> StatementId:
+    """Commit to a vector with changed plain words; before, all are zero but count and weight."""
     attempt = world.attempt
     assert isinstance(attempt, Masking)
     stage = masking_stage(world, liar)
@@ -95,10 +91,8 @@ def commit_words(
     assert chunk_count(layout.words) == 1
     words = np.zeros(layout.words, np.uint32)
     words[4:6] = 1
-    if change:
-        change(words)
-    commit_bytes(world, liar, mask_chunk(stage, 0, words).astype("<u4").tobytes())
-    return None
+    change(words)
+    return commit_bytes(world, liar, mask_chunk(stage, 0, words).astype("<u4").tobytes())
 
 
 def masking_stage(world: World, liar: Desk) -> Started:
@@ -106,8 +100,6 @@ def masking_stage(world: World, liar: Desk) -> Started:
     attempt = world.attempt
     assert isinstance(attempt, Masking)
     opened = attempt.started.opened
-    from comity.node.stages import scope_of
-
     return liar.loop._rounds._masking(attempt.started, scope_of(opened))
 
 
@@ -150,8 +142,3 @@ def true_check_value(world: World, liar: Desk) -> bytes:
     seat = seat_of(liar.station, opened)
     path = liar.station.blobs.path(BlobName(closed.commits[seat].vector))
     return vector_check(path, opened.words, closed.started.binding, seat, closed.id)[1]
-
-
-def seats(world: World, names: Sequence[str]) -> tuple[Seat, ...]:
-    """Seats of members, ascending."""
-    return tuple(sorted(world.seat(name) for name in names))

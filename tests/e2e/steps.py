@@ -86,7 +86,7 @@ class Desk:
     def training(self) -> bool:
         """Whether a study process is at work."""
         running = self.loop._rounds._practice._running.values()
-        return any(r.asked is not None and r.trained is None for r in running)
+        return any(r.sandbox._asked is not None for r in running)
 
     def step(self) -> None:
         """Ask the host once, take what came, and do what is owed, as the loop does."""
