@@ -104,6 +104,7 @@ class Loop:
         self._pending: list[bytes] = []
         self._own: list[tuple[StatementId, int]] = []
         self._cosigned_at_s = 0
+        self._handed_in = 0
         self._retry = False
 
     def stop(self) -> None:
@@ -169,6 +170,9 @@ class Loop:
             case ComityError():
                 LOG.info("host not reached why=%s", describe(event))
                 self._station.faults["host"] = describe(event)
+                if isinstance(event, Refused) and event.rule is Rule.HEAD_UNKNOWN:
+                    # A host that forgot what it signed is shown it, and stops for good.
+                    self._handed_in = 0
             case Stopped():
                 return
             case Trained():
@@ -216,12 +220,14 @@ class Loop:
             self._own = []
 
     def _fulfil(self, wish: Wish) -> None:
+        # What it says is delivered with the rest: it is kept, so a host that is away is no error.
         try:
-            answer = wish.fulfil(self._station)
-            self._station.deliver()
-            wish.answer.put(answer)
+            wish.answer.put(wish.fulfil(self._station))
         except ComityError as error:
             wish.answer.put(error)
+        except Exception:
+            LOG.exception("wish failed")
+            wish.answer.put(Unavailable("the node failed at this; what it logged says why"))
 
     def _refuse_wishes(self) -> None:
         """Nobody waits for a loop that has ended."""
@@ -250,6 +256,8 @@ class Loop:
         except Unavailable as error:
             LOG.info("waiting why=%s", describe(error))
             self._retry = True
+        except Refused as error:
+            self._note("cosign", error)  # it lets us not read or cosign, say by a wrong clock
 
     def _perform(self, duty: Duty) -> None:
         if self._is_said(duty):
@@ -338,7 +346,9 @@ class Loop:
         last = station.journal.last_cosigned()
         if newest is None or station.member not in station.replica.state.keys:
             return
-        if last is not None and newest.size <= last[0]:
+        # The line of a head may not have arrived, so until it has, it is made and sent again.
+        again = last == (newest.size, newest.root) and self._handed_in < newest.size
+        if last is not None and newest.size <= last[0] and not again:
             return
         due = now_s - self._cosigned_at_s >= station.settings.cosign_every_s
         if not due and not something_waits(station.replica.state, station.replica.final_size):
@@ -350,6 +360,8 @@ class Loop:
         line = cosign(newest, station.member, station.keys.head, now_s).line()
         note = station.replica.newest_note()
         station.remote.post_cosignature(newest.size, line, note)
+        self._handed_in = newest.size
+        station.faults.pop("cosign", None)
 
     # -- the long-poll ------------------------------------------------------------------------
 
