@@ -13,12 +13,12 @@ from typing import final
 
 import numpy as np
 
+from comity.aggregation.decoding import decode_chunk
 from comity.aggregation.ring import (
     Quantiser,
     chunk_count,
     chunk_words,
     data_range,
-    decode_chunk,
     q_max,
 )
 from comity.learning.model import model_bytes, to_flat, to_tensors

@@ -117,6 +117,8 @@ class Refused(ComityError):
 
 
 class HostFaultKind(Enum):
+    """What a host did that no honest host does."""
+
     SPLIT_VIEW = "split-view"
     ROLLBACK = "rollback"
     INADMISSIBLE = "inadmissible"
@@ -134,6 +136,8 @@ class HostFault(ComityError):
 
 
 class MemberFaultKind(Enum):
+    """What a member did that no honest member does."""
+
     FALSE_CHECK = "false-check"
     BAD_SHARE = "bad-share"
     BAD_DEALING = "bad-dealing"
@@ -151,6 +155,8 @@ class MemberFault(ComityError):
 
 
 class StudyFaultKind(Enum):
+    """How the study's own code failed; the only thing about it that leaves the site."""
+
     NOT_FINITE = "not-finite"
     WRONG_SHAPE = "wrong-shape"
     WEIGHT_OUT_OF_RANGE = "weight-out-of-range"

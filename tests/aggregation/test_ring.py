@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from comity.aggregation.decoding import decode_chunk
 from comity.aggregation.layout import Layout, Segment
 from comity.aggregation.ring import (
     Quantiser,
@@ -18,7 +19,6 @@ from comity.aggregation.ring import (
     chunk_count,
     chunk_words,
     data_range,
-    decode_chunk,
     q_max,
     quantise,
     vector_root,

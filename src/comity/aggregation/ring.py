@@ -82,7 +82,8 @@ def quantise(
         room: float64, same shape; overwritten.
     """
     np.minimum(np.maximum(x, -range_max, out=x), range_max, out=x)
-    np.multiply(x, ratio, out=x)
+    if ratio != 1.0:  # times one changes no bit
+        np.multiply(x, ratio, out=x)
     np.multiply(x, bound / range_max, out=x)
     # Not float32: at 2**22 it would lose the fraction. Not 53 bits: the largest would round up.
     np.multiply(np.right_shift(bits, 8), 2.0**-24, out=room)
@@ -359,26 +360,6 @@ class RangeCheck:
             raise _bad_sum("the weight word of the total is out of range")
         if self._declared is not None and weight != self._declared:
             raise _bad_sum("the weight word of the total is not the sum of the declared weights")
-
-
-def decode_chunk(
-    layout: Layout, k: int, x: Totals, weight_sum: int, n: int, weight_max: int
-) -> npt.NDArray[np.float64]:
-    """The data words `data_range(layout.data_words, k)` of an accepted total, as float64 (5.12).
-
-    Real segments become the weighted mean, X * ((range_max * w_max) / (Qmax * W)), every product
-    and the quotient one float64 operation; count segments are X itself.
-    """
-    pieces = Pieces(layout)
-    start, stop = data_range(pieces.data_words, k)
-    offset = HEADER_WORDS - k * CHUNK_WORDS
-    mean = x[start + offset : stop + offset].astype(np.float64)
-    for segment, first, last in pieces.between(start, stop):
-        if segment.kind == "real":
-            scale = (segment.range_max * weight_max) / (float(q_max(n)) * float(weight_sum))
-            part = mean[first - start : last - start]
-            np.multiply(part, scale, out=part)
-    return mean
 
 
 def _leaf(label: str, parts: tuple[bytes, ...], *chunk: memoryview) -> bytes:

@@ -15,6 +15,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from comity.aggregation.decoding import decode_chunk
 from comity.aggregation.layout import Layout
 from comity.aggregation.linear_check import CheckValue, holds
 from comity.aggregation.plan import AttemptPlan, graph_degree
@@ -29,7 +30,6 @@ from comity.aggregation.ring import (
     chunk_count,
     chunk_words,
     data_range,
-    decode_chunk,
 )
 from comity.aggregation.secagg import (
     RAND_BYTES,

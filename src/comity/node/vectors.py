@@ -18,7 +18,8 @@ from typing import BinaryIO, Final, TypeVar, final
 import numpy as np
 import numpy.typing as npt
 
-from comity.aggregation.layout import Layout
+from comity.aggregation.decoding import decode_words
+from comity.aggregation.layout import Layout, Pieces
 from comity.aggregation.linear_check import CheckValue
 from comity.aggregation.ring import (
     Quantiser,
@@ -29,7 +30,6 @@ from comity.aggregation.ring import (
     chunk_count,
     chunk_words,
     data_range,
-    decode_chunk,
 )
 from comity.aggregation.secagg import mask_chunk
 from comity.aggregation.stages import Started
@@ -42,6 +42,8 @@ from comity.values import CHUNK_WORDS, HEADER_WORDS, Digest, StatementId, to_dig
 WORD_BYTES: Final = 4
 SUM_BYTES: Final = 5
 """Bytes of one element of a sum: a word and its carry."""
+
+_BLOCK: Final = 2**15
 
 Floats = npt.NDArray[np.float32]
 Words = npt.NDArray[np.uint32]
@@ -211,7 +213,7 @@ def next_model(
     digest = TotalDigest(Digest(total.closed), layout.words)
     hashed = hashlib.sha256(header_bytes(layout))
     _expect_size(model, model_bytes_count(layout))
-    count, kept = layout.data_words, moments_count(rule)
+    count, kept, pieces = layout.data_words, moments_count(rule), Pieces(layout)
     weight_sum = 0
     with ExitStack() as stack:
         before = stack.enter_context(model.open("rb", buffering=0))
@@ -225,16 +227,29 @@ def next_model(
             digest.update(x)
             if k == 0:
                 weight_sum = int(x[HEADER_WORDS - 1])  # judged by `check` just now
-            mean = decode_chunk(layout, k, x, weight_sum, total.n, total.weight_max)
             start, stop = data_range(count, k)
             at = len(header_bytes(layout)) + WORD_BYTES * start
             weights = _fill(before, np.empty(stop - start, np.float32), at)
             state = tuple(
-                _fill(old, np.empty(stop - start, np.float32), WORD_BYTES * (which * count + start))
+                _fill(
+                    old,
+                    np.empty(stop - start, np.float32),
+                    WORD_BYTES * (which * count + start),
+                )
                 for which in range(kept)
                 if old is not None
             )
-            weights, state = step_chunk(rule, weights, state, mean)
+            first = start + HEADER_WORDS - k * CHUNK_WORDS
+            data = x[first : first + stop - start]
+            for low in range(0, stop - start, _BLOCK):  # a block stays in the processor's cache
+                here = slice(low, low + _BLOCK)
+                mean = decode_words(
+                    pieces, start + low, data[here], weight_sum, total.n, total.weight_max
+                )
+                parts = tuple(part[here] for part in state)
+                weights[here], moved = step_chunk(rule, weights[here], parts, mean)
+                for part, after_step in zip(state, moved, strict=True):
+                    part[here] = after_step
             hashed.update(weights.data)
             after.write(weights.data)
             for which, part in enumerate(state):

@@ -1,6 +1,7 @@
 """What is said in a round: the messages of aggregation.md 5.3, in its order.
 
-One class per tag; a tag never changes meaning, loses or gains a field. H_open, H_close and
+One class per tag; a tag never changes meaning, loses or gains a field. `about()` gives the
+subjects of the in-toto statement; an empty tuple means the charter. H_open, H_close and
 hash(Join) are statement ids; bit sets, seats and encodings are those of aggregation.md 5.14.
 What is allowed when is decided in `commons/rounds.py`.
 """

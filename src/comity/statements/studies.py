@@ -1,6 +1,7 @@
 """What is said about data sets, studies and consent.
 
-One class per tag; a tag never changes meaning, loses or gains a field. Who may say what, and when
+One class per tag; a tag never changes meaning, loses or gains a field. `about()` gives the
+subjects of the in-toto statement; an empty tuple means the charter. Who may say what, and when
 it is void, is decided in `commons/studies.py`.
 """
 
