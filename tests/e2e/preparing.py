@@ -33,21 +33,23 @@ class Prepared:
     now_s: int
     warm: dict[MemberId, dict[StatementId, Running]] = field(default_factory=dict)
 
-    @contextmanager
-    def world(self, folder: Path) -> Iterator[World]:
-        """The commons on a copy of its folders, its host serving."""
+    def copy(self, folder: Path) -> Places:
+        """The institutions' folders and the host's, copied."""
         all_places = []
         for place in (*self.places.all,):
             copied = folder / place.member
             shutil.copytree(place.folder, copied, ignore=shutil.ignore_patterns("sandbox"))
             all_places.append(Place(place.member, copied, place.keys, place.table))
         shutil.copytree(self.places.host_folder, folder / "host")
-        places = Places(self.places.charter, all_places, folder / "host")
+        return Places(self.places.charter, all_places, folder / "host")
+
+    @contextmanager
+    def world(self, folder: Path) -> Iterator[World]:
+        """The commons on a copy of its folders, its host serving."""
+        places = self.copy(folder)
         with opened(places, self.study_id, Clock(self.now_s)) as world:
             for desk in world.desks:
-                desk.warm = self.warm[desk.member]
-                desk.loop._rounds._practice._running.update(desk.warm)
-                desk.loop._rounds._practice._sandboxed = True
+                desk.keep_warm(self.warm[desk.member])
             yield world
 
     def close(self) -> None:

@@ -74,6 +74,12 @@ class Desk:
         self.loop._rounds._practice._running.update(self.warm)
         self.loop._rounds._practice._sandboxed = bool(self.warm) or None
 
+    def keep_warm(self, warm: dict[StatementId, Running]) -> None:
+        """Use study processes that run already."""
+        self.warm = warm
+        self.loop._rounds._practice._running.update(warm)
+        self.loop._rounds._practice._sandboxed = True
+
     @property
     def member(self) -> MemberId:
         return self.place.member
