@@ -224,6 +224,34 @@ def test_two_writers_of_one_blob_never_mix_their_bytes(tmp_path: Path) -> None:
     assert store.used_bytes() == len(content)
 
 
+def test_a_sender_that_stops_in_the_middle_keeps_nobody_out(tmp_path: Path) -> None:
+    store = FileBlobStore(tmp_path)
+    with store.writing(NAME, 0) as stopped:
+        stopped.write(0, [BYTES[:10], BYTES[10:20]])
+        with store.writing(NAME, 20) as other:
+            other.write(20, [BYTES[20:]])
+        with pytest.raises(WrongOffset):
+            stopped.write(20, [BYTES[20:]])
+        store.finish(NAME)
+        with pytest.raises(Unavailable, match="finished or dropped"):
+            stopped.write(len(BYTES), [b"more"])
+    with pytest.raises(Unavailable, match="broken off"):
+        stopped.write(len(BYTES), [b"more"])
+    assert store.read(NAME, 0, len(BYTES)) == BYTES
+    assert store.used_bytes() == len(BYTES)
+    with pytest.raises(WrongOffset), store.writing(NAME, 0):
+        pass
+
+
+def test_a_chunk_may_come_in_any_number_of_parts(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 8
+    name, store = named(content), FileBlobStore(tmp_path)
+    with store.writing(name, 0) as writer:
+        writer.write(0, [content[k : k + 1] for k in range(len(content))] + [b""])
+    store.finish(name)
+    assert store.read(name, 0, len(content)) == content
+
+
 def test_a_writer_during_finish_is_turned_away(tmp_path: Path) -> None:
     store = FileBlobStore(tmp_path)
     store.write(NAME, 0, BYTES)

@@ -13,8 +13,8 @@ import os
 import shutil
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import final
 
@@ -26,6 +26,8 @@ from comity.values import BLOB_BYTES_MAX, BLOB_CHUNK_BYTES, BlobName, is_digest,
 
 QUOTA_BYTES = 256 * 2**30
 """How much a blob folder may hold unless its owner says otherwise."""
+
+_CHUNKS_PER_WRITE = 512
 
 
 class WrongOffset(Unavailable):
@@ -91,24 +93,25 @@ class FileBlobStore:
 
     def write(self, name: BlobName, offset: int, chunk: bytes | memoryview) -> None:
         """Append a chunk at exactly the stored offset: all of it or nothing."""
+        self._require_room(offset + len(chunk))
+        with self.writing(name, offset) as writer:
+            writer.write(offset, [chunk])
+
+    @contextmanager
+    def writing(self, name: BlobName, offset: int) -> Iterator[BlobWriter]:
+        """An unfinished blob, or a new one, open for several writes in a row from `offset` on.
+
+        Raises: Malformed, Unavailable; WrongOffset when the blob is finished.
+        """
         whole, part = self._places(name)
-        end = offset + len(chunk)
-        if end > self._blob_bytes_max:
-            raise Malformed(f"a blob holds at most {self._blob_bytes_max} bytes, this one {end}")
         if (size := _size(whole)) is not None:
             raise WrongOffset(size, offset)
-        with disk_faults(part), self._locked(part, os.O_CREAT) as descriptor:
-            stored = os.fstat(descriptor).st_size
-            if offset != stored:
-                raise WrongOffset(stored, offset)
-            self._charge(len(chunk))
-            try:
-                _write_all(descriptor, chunk, offset)
-                self._hook("written")
-            except BaseException:
-                os.ftruncate(descriptor, offset)
-                self._charge(-len(chunk))
-                raise
+        with disk_faults(part):
+            writer = BlobWriter(self, part, _open_part(part, os.O_CREAT))
+        try:
+            yield writer
+        finally:
+            writer.close()
 
     def finish(self, name: BlobName, check: BlobCheck | None = None) -> None:
         """Check the whole file against its name and make it durable; again changes nothing."""
@@ -117,12 +120,15 @@ class FileBlobStore:
             with disk_faults(self._folder):
                 sync_folder(self._folder)  # the call before may have failed at just this
             return
-        with disk_faults(part), self._locked(part, 0) as descriptor:
+        with disk_faults(part), ExitStack() as open_file:
+            descriptor = _open_part(part, 0)
+            open_file.callback(os.close, descriptor)
+            size = open_file.enter_context(_locked(descriptor, part))
             try:
                 _check(part, name, check)
             except Forged:
                 part.unlink()
-                self._charge(-os.fstat(descriptor).st_size)
+                self._charge(-size)
                 raise
             self._hook("checked")
             os.fsync(descriptor)
@@ -218,23 +224,89 @@ class FileBlobStore:
                 )
             self._used_bytes += count
 
-    @contextmanager
-    def _locked(self, part: Path, flags: int) -> Iterator[int]:
-        """The part, open and locked against every other writer, of this process or another."""
-        try:
-            descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
-        except FileNotFoundError:
-            raise Unavailable("nothing of this blob is here; send it from byte 0") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between open and lock another writer may have finished or dropped this very file.
-            if not os.path.exists(part) or not os.path.samestat(os.fstat(descriptor), part.stat()):
-                raise Unavailable("the blob was finished or dropped meanwhile; ask what is stored")
-            yield descriptor
-        except BlockingIOError:
-            raise Unavailable("another sender is writing this blob; try again") from None
-        finally:
-            os.close(descriptor)
+    def _append(
+        self, descriptor: int, part: Path, offset: int, chunks: Sequence[bytes | memoryview]
+    ) -> None:
+        """Add the chunks at the end of a part, which must be at `offset`: all or nothing."""
+        count = sum(map(len, chunks))
+        self._require_room(offset + count)
+        with disk_faults(part), _locked(descriptor, part) as stored:
+            if offset != stored:
+                raise WrongOffset(stored, offset)
+            self._charge(count)
+            try:
+                _write_all(descriptor, chunks, offset)
+                self._hook("written")
+            except BaseException:
+                os.ftruncate(descriptor, offset)
+                self._charge(-count)
+                raise
+
+    def _require_room(self, end: int) -> None:
+        if end > self._blob_bytes_max:
+            raise Malformed(f"a blob holds at most {self._blob_bytes_max} bytes, this one {end}")
+
+
+@final
+class BlobWriter:
+    """One unfinished blob, open for a sender's chunks; from `FileBlobStore.writing`.
+
+    It locks the blob only while it writes: a sender that stops in the middle keeps nobody out. May
+    be closed while another thread writes, which then ends first.
+    """
+
+    def __init__(self, store: FileBlobStore, part: Path, descriptor: int) -> None:
+        self._store, self._part = store, part
+        self._descriptor: int | None = descriptor
+        self._turn = threading.Lock()
+
+    def write(self, offset: int, chunks: Sequence[bytes | memoryview]) -> None:
+        """Append chunks at exactly the stored offset: all of them or nothing.
+
+        Raises: as `BlobStore.write`.
+        """
+        with self._turn:
+            if self._descriptor is None:
+                raise Unavailable("this upload was broken off; ask what is stored")
+            self._store._append(self._descriptor, self._part, offset, chunks)
+
+    def close(self) -> None:
+        """Give the file back; again changes nothing."""
+        with self._turn:
+            descriptor, self._descriptor = self._descriptor, None
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _open_part(part: Path, flags: int) -> int:
+    try:
+        return os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+    except FileNotFoundError:
+        raise Unavailable("nothing of this blob is here; send it from byte 0") from None
+
+
+@contextmanager
+def _locked(descriptor: int, part: Path) -> Iterator[int]:
+    """Lock an open part against every other writer, of this process or another; gives its size."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Unavailable("another sender is writing this blob; try again") from None
+    try:
+        found = os.fstat(descriptor)
+        # Between open and lock another writer may have finished or dropped this very file.
+        if not _is_at(part, found):
+            raise Unavailable("the blob was finished or dropped meanwhile; ask what is stored")
+        yield found.st_size
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _is_at(part: Path, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(found, os.lstat(part))
+    except FileNotFoundError:
+        return False
 
 
 def _size(place: Path) -> int | None:
@@ -256,11 +328,15 @@ def _check(place: Path, name: BlobName, check: BlobCheck | None) -> None:
         raise Forged(f"the bytes have SHA-256 {digest}, their name is {name}; send them again")
 
 
-def _write_all(descriptor: int, chunk: bytes | memoryview, offset: int) -> None:
-    rest = memoryview(chunk).cast("B")
+def _write_all(descriptor: int, chunks: Sequence[bytes | memoryview], offset: int) -> None:
+    rest = [memoryview(chunk).cast("B") for chunk in chunks if len(chunk)]
     while rest:
-        count = os.pwrite(descriptor, rest, offset)
-        rest, offset = rest[count:], offset + count
+        count = os.pwritev(descriptor, rest[:_CHUNKS_PER_WRITE], offset)
+        offset += count
+        while rest and count >= len(rest[0]):
+            count -= len(rest.pop(0))
+        if count:
+            rest[0] = rest[0][count:]
 
 
 def _move_durably(source: Path, whole: Path) -> None:
