@@ -106,9 +106,9 @@ class Hosting:
 
 
 def give_blob(host: Host, content: bytes) -> BlobName:
-    """Store a blob at the host without asking over HTTP."""
+    """Store a blob at the host, sent by its own member, without asking over HTTP."""
     name = BlobName(sha256(content))
-    upload = host.bulk.blob(name, len(content))
+    upload = host.bulk.blob(host.published.state.host, name, len(content))
     host.bulk.uploads.write(upload, 0, memoryview(content))
     host.bulk.uploads.finish(upload)
     return name

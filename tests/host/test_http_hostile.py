@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from comity.errors import Unavailable
 from comity.host.bodies import Times
 from comity.host.http import PIECE_BYTES_MAX, POST_BYTES_MAX, WAIT_S_MAX
 from comity.values import BlobName, MemberId, sha256
@@ -76,7 +78,8 @@ def test_attack_40_path_tricks_reach_no_file(hosted: Hosting, name: str) -> None
         status, _ = send(hosted, request + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
         assert status in (400, 404)
     here = {path.name for path in hosted.folder.rglob("*")}
-    assert here <= {"blobs", "rounds", "sums"} | {x for x in here if x.startswith("host.sqlite")}
+    known = {"blobs", "rounds", "sums", *hosted.world.members}
+    assert here <= known | {x for x in here if x.startswith("host.sqlite")}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,34 @@ def test_attack_34_compressed_bodies_are_refused(hosted: Hosting) -> None:
     for method, path in (("POST", "/statements"), ("PUT", f"/blobs/{NAME}?offset=0&size=100000")):
         assert ask(hosted, method, path, bomb, token, Content_Encoding="gzip")[0] == 415
     assert hosted.remote(A).stored(BlobName(NAME)) == (0, False)
+
+
+def test_no_member_spoils_or_ends_what_another_one_sends(hosted: Hosting) -> None:
+    """Attack 46: a name can be known before its bytes are here, say of a recipe's code."""
+    content = bytes(range(256)) * 8
+    name = sha256(content)
+    mine, theirs = hosted.token(A), hosted.token(B)
+    path = f"/blobs/{name}?offset="
+    assert ask(hosted, "PUT", f"{path}0&size=2048", content[:700], mine)[0] == 200
+    # Garbage in front, behind, and a lie about the size, so that the whole would be thrown away.
+    assert ask(hosted, "PUT", f"{path}0&size=2048", bytes(700), theirs)[0] == 200
+    assert ask(hosted, "PUT", f"{path}700&size=701", b"x", theirs)[0] == 403
+    assert ask(hosted, "PUT", f"{path}700&size=2048", content[700:], mine)[0] == 200
+    assert hosted.remote(B).stored(BlobName(name)) == (2048, True)
+    status, said = ask(hosted, "PUT", f"{path}0&size=1", b"x", theirs)
+    assert (status, said["finished"]) == (200, True), "what is finished nobody changes"
+
+
+def test_no_member_fills_the_space_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = type(shutil.disk_usage(tmp_path))(12_000, 0, 12_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: disk)
+    with hosting(tmp_path) as hosted:
+        hosted.remote(A).put_blob(BlobName(sha256(bytes(1_500))), bytes(1_500))
+        with pytest.raises(Unavailable, match="may hold 2000 bytes"):
+            hosted.remote(A).put_blob(BlobName(sha256(bytes(501))), bytes(501))
+        hosted.remote(B).put_blob(BlobName(sha256(bytes(2_000))), bytes(2_000))
 
 
 def test_a_cut_upload_keeps_what_came_and_goes_on(hosted: Hosting) -> None:

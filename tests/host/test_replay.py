@@ -207,7 +207,7 @@ def test_attack_51_killed_anywhere_it_comes_back_with_the_same_or_the_earlier_he
         assert head.root == world.tree.root(), "the one history there was"
         for content in (b"code", b"layout", b"model 0"):
             name = BlobName(sha256(content))
-            upload = host.bulk.blob(name, len(content))
+            upload = host.bulk.blob(A, name, len(content))
             if not upload.store.finished(name):
                 at = upload.store.stored(name)
                 if at < len(content):

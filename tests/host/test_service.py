@@ -156,13 +156,36 @@ def test_attack_46_a_statement_waits_for_its_blobs(tmp_path: Path) -> None:
 
 def test_attack_46_bytes_that_do_not_fit_their_name_are_not_kept(tmp_path: Path) -> None:
     with open_host(tmp_path, World.of(3)) as host:
-        upload = host.bulk.blob(BlobName(sha256(b"code")), 4)
+        upload = host.bulk.blob(A, BlobName(sha256(b"code")), 4)
         host.bulk.uploads.write(upload, 0, memoryview(b"c0de"))
         with pytest.raises(Forged):
             host.bulk.uploads.finish(upload)
         assert upload.store.stored(upload.name) == 0
         give_blob(host, b"code")
-        assert host.bulk.stored(host.published.state, upload.name) == (4, True)
+        assert host.bulk.stored(host.published.state, B, upload.name) == (4, True)
+
+
+def test_what_fails_after_the_commit_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    """A listener that is gone, as at the end of an event loop: the next entry fits the last."""
+    world = World.of(3)
+    with open_host(tmp_path, world) as host:
+        logged(host, *world.log)
+        gone = [RuntimeError("the loop is closed")]
+
+        def listener() -> None:
+            if gone:
+                raise gone.pop()
+
+        host.listen(listener)
+        first = world.envelope(B, declare("b"))
+        with pytest.raises(RuntimeError):
+            host.submit([first]).result(10)
+        world.append(first)
+        second = world.envelope(C, declare("c"))
+        world.append(second)
+        assert logged(host, first, second) == [3, 4]
+        head = host.published.head
+        assert head is not None and head.root == world.tree.root()
 
 
 # cosignatures

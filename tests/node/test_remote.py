@@ -98,7 +98,7 @@ def test_blobs_go_and_come_whole(hosted: Hosting, tmp_path: Path) -> None:
 
 def test_transfers_go_on_where_they_ended(hosted: Hosting, tmp_path: Path) -> None:
     name, remote = BlobName(sha256(BIG)), hosted.remote(A)
-    upload = hosted.server.host.bulk.blob(name, len(BIG))
+    upload = hosted.server.host.bulk.blob(A, name, len(BIG))
     hosted.server.host.bulk.uploads.write(upload, 0, memoryview(BIG)[:3_000_001])
     remote.put_blob(name, BIG)
     (tmp_path / "copy.part").write_bytes(BIG[:5_000_001])

@@ -1,12 +1,15 @@
 """The host's bulk bytes, and which of them a statement needs before it may enter the log.
 
-Three places: `blobs/` (named by SHA-256), `rounds/` (masked vectors, by attempt and seat) and
-`sums/` (named by their roots). They are apart so that nothing uploaded as a blob can stand for a
-vector or a sum. Source: architecture.md 1.4, "the entry is the receipt".
+Three places: `blobs/` (named by SHA-256, by who sent them), `rounds/` (masked vectors, by attempt
+and seat) and `sums/` (named by their roots). They are apart so that nothing uploaded as a blob can
+stand for a vector or a sum; and each member's blobs are apart so that none can fill the disk, or
+spoil what another one sends. Source: architecture.md 1.4, "the entry is the receipt".
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Collection
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, final
@@ -22,6 +25,7 @@ from comity.statements.rounds import RoundClose, RoundCommit, RoundJoin
 from comity.statements.studies import StudyRegister
 from comity.storage.blobs import FileBlobStore
 from comity.storage.database import pass_by
+from comity.storage.disk import disk_faults
 from comity.storage.ports import Hook
 from comity.values import (
     BLOB_BYTES_MAX,
@@ -39,9 +43,18 @@ UPLOAD_BYTES_MAX: Final = BLOB_BYTES_MAX
 class Bulk:
     """Everything big that the host keeps; used from any thread."""
 
-    def __init__(self, folder: Path, *, hook: Hook = pass_by) -> None:
+    def __init__(
+        self, folder: Path, members: Collection[MemberId], *, hook: Hook = pass_by
+    ) -> None:
         self.uploads = Uploads()
-        self._blobs = FileBlobStore(folder / "blobs", hook=hook)
+        # The other half of the disk is for the log, and for rounds, whose sizes plans say.
+        share = shutil.disk_usage(folder).total // 2 // len(members)
+        with disk_faults(folder):
+            (folder / "blobs").mkdir(mode=0o700, exist_ok=True)
+        self._blobs = {
+            member: FileBlobStore(folder / "blobs" / member, quota_bytes=share, hook=hook)
+            for member in members
+        }
         self._finished = FileBlobStore(folder / "sums")
         self._sums = Sums(folder / "rounds", self._finished)
 
@@ -57,11 +70,11 @@ class Bulk:
         """As `Sums.finished_sum`."""
         return self._sums.finished_sum(state, opened)
 
-    def blob(self, name: BlobName, size: int) -> Upload:
-        """A blob to be sent or asked about. Raises Malformed: beyond the limit."""
+    def blob(self, member: MemberId, name: BlobName, size: int) -> Upload:
+        """A blob that a member sends. Raises Malformed: beyond the limit."""
         if not 0 < size <= UPLOAD_BYTES_MAX:
             raise Malformed(f"a blob has 1 to {UPLOAD_BYTES_MAX} bytes, not {size}")
-        return blob_upload(name, size, self._blobs)
+        return blob_upload(name, size, self._holding(name) or self._blobs[member], member)
 
     def vector(self, state: State, member: MemberId, opened: StatementId, root: BlobName) -> Upload:
         """The masked vector of a member in an attempt that is being committed to.
@@ -89,15 +102,19 @@ class Bulk:
         vector = self._sums.find_vector(state, name)
         if vector is not None:
             return vector
-        for store in (self._finished, self._blobs):
-            if store.finished(name):
-                return store.path(name)
-        return None
+        store = self._finished if self._finished.finished(name) else self._holding(name)
+        return store.path(name) if store is not None else None
 
-    def stored(self, state: State, name: BlobName) -> tuple[int, bool]:
-        """Bytes of a blob, sum or logged vector here, and whether it is complete and checked."""
+    def stored(self, state: State, member: MemberId, name: BlobName) -> tuple[int, bool]:
+        """Bytes of a blob, sum or logged vector here, and whether it is complete and checked.
+
+        Args:
+            member: who asks; of a blob that is not complete, only its own bytes are told.
+        """
         path = self.find(state, name)
-        return (self._blobs.stored(name), False) if path is None else (path.stat().st_size, True)
+        if path is None:
+            return self._blobs[member].stored(name), False
+        return path.stat().st_size, True
 
     def require(self, state: State, said: Statement) -> None:
         """Raise Unavailable unless the bulk bytes this statement needs are here, whole.
@@ -137,10 +154,15 @@ class Bulk:
             case _:
                 pass
 
+    def _holding(self, name: BlobName) -> FileBlobStore | None:
+        """Where the finished blob is, whoever sent it."""
+        return next((store for store in self._blobs.values() if store.finished(name)), None)
+
     def _require_blob(self, what: str, name: BlobName, whole: int | None = None) -> None:
-        if not self._blobs.finished(name):
+        store = self._holding(name)
+        if store is None:
             raise _missing(what, name)
-        stored = self._blobs.stored(name)
+        stored = store.stored(name)
         if whole is not None and stored != whole:
             raise Malformed(f"the {what} of this attempt have {whole} bytes, these {stored}")
 

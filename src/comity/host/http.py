@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,15 +17,14 @@ from typing import Annotated, Final, final
 
 import msgspec
 from msgspec import Meta, Struct
-from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from comity.errors import ComityError, Forged, Malformed, Refused, Unavailable
 from comity.host.bodies import (
     FileRange,
     NotHere,
+    Room,
     Times,
     TokenMissing,
     TooLarge,
@@ -33,12 +32,15 @@ from comity.host.bodies import (
     check_coding,
     numbers,
     pieces_of,
+    query_of,
     read_body,
 )
+from comity.host.dispatch import NAME, Address, Application, Endpoint
 from comity.host.pulse import Pulse
 from comity.host.readers import TOKEN_LIFE_S, Readers
-from comity.host.service import Host, Logged, ShownHead, Verdict
-from comity.host.uploads import Upload, require_next, stored_of
+from comity.host.service import Host, Logged, Verdict
+from comity.host.told import Published, ShownHead
+from comity.host.uploads import Upload, stored_of
 from comity.statements.readers import REQUEST_BYTES_MAX
 from comity.storage.blobs import WrongOffset
 from comity.values import (
@@ -58,9 +60,8 @@ POST_BYTES_MAX: Final = 256 * 1024
 PIECE_BYTES_MAX: Final = 8 * 2**20
 WAIT_S_MAX: Final = 25
 _BULK_THREADS: Final = 4
-_PIECE: Final = 512 * 1024
+_ANSWERS_MAX: Final = 8
 _LOG = logging.getLogger(__name__)
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @final
@@ -72,9 +73,11 @@ class _CosignatureBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Cached:
-    version: int
-    answers: dict[int, bytes]
+class _Answers:
+    """What was answered to the readers of one picture, by the number of entries they had."""
+
+    told: Published
+    by_start: dict[int, bytes]
 
 
 @final
@@ -87,11 +90,12 @@ class Routes:
         self._times = times
         self._readers = Readers()
         self._bulk_threads = ThreadPoolExecutor(_BULK_THREADS, thread_name_prefix="bulk")
-        self._cached = _Cached(-1, {})
+        self._room = Room()
+        self._answers = _Answers(host.published, {})
         self.pulse = Pulse(host)
 
     @asynccontextmanager
-    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+    async def lifespan(self) -> AsyncIterator[None]:
         """Tie the writer's thread to this event loop."""
         loop = asyncio.get_running_loop()
         self._host.listen(lambda: loop.call_soon_threadsafe(self.pulse.tell))
@@ -129,31 +133,23 @@ class Routes:
         start, version = asked["from"], asked.get("version", 0)
         self._host.alarm_if_ahead(member, start)
         await self.pulse.wait(start, version, asked.get("wait_s", 0))
-        now = self._host.published.version
-        if self._cached.version != now:
-            self._cached = _Cached(now, {})
-        cached = self._cached
-        answer = cached.answers.get(start)
-        if answer is None:
-            answer = await asyncio.to_thread(self._entries_from, start, now)
-            if len(cached.answers) < 4:
-                cached.answers[start] = answer
-        return Response(answer, media_type="application/octet-stream")
+        return Response(await self._entries_from(start), media_type="application/octet-stream")
 
-    def _entries_from(self, start: int, version: int) -> bytes:
-        leaves = self._host.entries(start)
-        shown = self._host.shown_heads()
-        newest = shown[-1] if shown else None
-        line = {
-            "version": version,
-            "note": newest.head.note.decode() if newest else None,
-            "cosignatures": _lines(newest) if newest else [],
-            "heads": [{"note": h.head.note.decode(), "cosignatures": _lines(h)} for h in shown],
-            "from": start,
-            "count": len(leaves),
-        }
-        parts = [part for leaf in leaves for part in (u16(len(leaf)), leaf)]
-        return b"".join((msgspec.json.encode(line), b"\n", *parts))
+    async def _entries_from(self, start: int) -> bytes:
+        """All who wake at one time and have the same entries get the same bytes, made once."""
+        told = self._host.published
+        if self._answers.told is not told:
+            self._answers = _Answers(told, {})
+        by_start = self._answers.by_start
+        answer = by_start.get(start)
+        if answer is None:
+            newest = told.newest_from(start)
+            if newest is None:
+                newest = tuple(await asyncio.to_thread(self._host.entries, start))
+            answer = _entries_answer(told, start, newest)
+            if len(by_start) < _ANSWERS_MAX:
+                by_start[start] = answer
+        return answer
 
     async def post_cosignature(self, request: Request) -> Response:
         self._member(request)
@@ -177,11 +173,11 @@ class Routes:
         member, name = self._member(request), _name(request)
         if request.method == "PUT":
             asked = numbers(request, offset=BLOB_BYTES_MAX, size=BLOB_BYTES_MAX)
-            upload = self._host.bulk.blob(name, asked.get("size", 0))
+            upload = self._host.bulk.blob(member, name, asked.get("size", 0))
             return await self._take(request, upload, asked.get("offset", 0), member)
         state = self._host.published.state
         if request.method == "HEAD":
-            return _stored_head(*self._host.bulk.stored(state, name))
+            return _stored_head(*self._host.bulk.stored(state, member, name))
         asked = numbers(request, start=BLOB_BYTES_MAX, stop=BLOB_BYTES_MAX)
         path = self._host.bulk.find(state, name)
         if path is None:
@@ -190,11 +186,12 @@ class Routes:
         start, stop = asked.get("start", 0), asked.get("stop", size)
         if not start <= stop <= size:
             raise Malformed(f"bytes {start} to {stop} of a blob of {size} bytes")
-        return FileRange(path, start, stop, self._bulk_threads, self._times)
+        threads, room, times = self._bulk_threads, self._room, self._times
+        return FileRange(path, start, stop, threads=threads, room=room, times=times)
 
     async def vector(self, request: Request) -> Response:
         member, name = self._member(request), _name(request)
-        opened = request.query_params.get("opened", "")
+        opened = query_of(request).get("opened", "")
         if not is_digest(opened):
             raise Malformed("opened is the id of the attempt's round.open")
         asked = numbers(request, "opened", offset=BLOB_BYTES_MAX, size=BLOB_BYTES_MAX)
@@ -209,7 +206,7 @@ class Routes:
     async def get_sum(self, request: Request) -> Response:
         self._member(request)
         numbers(request)
-        opened = request.path_params["opened"]
+        opened = request.path_params[NAME]
         if not is_digest(opened):
             raise NotHere("no attempt has this name")
         future = self._host.bulk.finished_sum(self._host.published.state, StatementId(opened))
@@ -236,11 +233,13 @@ class Routes:
             raise TooLarge(f"at most {PIECE_BYTES_MAX} bytes a request, not {length}")
         if end > upload.size:
             raise Malformed(f"the piece ends at byte {end} of a blob of {upload.size}")
-        require_next(upload, offset)
+        if offset != stored:
+            raise WrongOffset(stored, offset)
         loop, uploads, at = asyncio.get_running_loop(), self._host.bulk.uploads, offset
-        async for piece in pieces_of(request, min(int(length), _PIECE), self._times):
-            await loop.run_in_executor(self._bulk_threads, uploads.write, upload, at, piece)
-            at += len(piece)
+        with uploads.writing(upload, offset) as writing, self._room.one():
+            async for pieces in pieces_of(request, self._room, self._times):
+                await loop.run_in_executor(self._bulk_threads, writing.take, at, pieces)
+                at += sum(map(len, pieces))
         if at == upload.size:
             await loop.run_in_executor(self._bulk_threads, uploads.finish, upload)
             _LOG.info("stored blob=%s bytes=%d by=%s", upload.name, at, member)
@@ -255,26 +254,24 @@ class Routes:
         return member
 
 
-def make_app(host: Host, *, clock: Callable[[], int], times: Times) -> tuple[Starlette, Pulse]:
+def make_app(host: Host, *, clock: Callable[[], int], times: Times) -> tuple[Application, Pulse]:
     """The application, and the pulse that ends its long-polls."""
     routes = Routes(host, clock=clock, times=times)
-    table: tuple[tuple[str, Endpoint, list[str]], ...] = (
-        ("/status", routes.status, ["GET"]),
-        ("/statements", routes.post_statements, ["POST"]),
-        ("/entries", routes.get_entries, ["GET"]),
-        ("/cosignatures", routes.post_cosignature, ["POST"]),
-        ("/readers", routes.post_reader, ["POST"]),
-        ("/blobs/{name}", routes.blob, ["GET", "HEAD", "PUT"]),
-        ("/vectors/{name}", routes.vector, ["HEAD", "PUT"]),
-        ("/sums/{opened}", routes.get_sum, ["GET"]),
-    )
-    app = Starlette(
-        routes=[Route(path, _answered(call), methods=methods) for path, call, methods in table],
-        lifespan=routes.lifespan,
-        exception_handlers={404: _no_route, 405: _no_route},
-    )
-    app.router.redirect_slashes = False
-    return app, routes.pulse
+    table: Mapping[Address, tuple[Endpoint, tuple[str, ...]]] = {
+        Address("status", False): (routes.status, ("GET",)),
+        Address("statements", False): (routes.post_statements, ("POST",)),
+        Address("entries", False): (routes.get_entries, ("GET",)),
+        Address("cosignatures", False): (routes.post_cosignature, ("POST",)),
+        Address("readers", False): (routes.post_reader, ("POST",)),
+        Address("blobs", True): (routes.blob, ("GET", "HEAD", "PUT")),
+        Address("vectors", True): (routes.vector, ("HEAD", "PUT")),
+        Address("sums", True): (routes.get_sum, ("GET",)),
+    }
+    answered = {
+        address: dict.fromkeys(methods, _answered(endpoint))
+        for address, (endpoint, methods) in table.items()
+    }
+    return Application(answered, _nothing, routes.lifespan), routes.pulse
 
 
 def _answered(endpoint: Endpoint) -> Endpoint:
@@ -294,7 +291,7 @@ def _answered(endpoint: Endpoint) -> Endpoint:
     return answer
 
 
-async def _no_route(_: Request, __: Exception) -> Response:
+async def _nothing(_: Request) -> Response:
     return _fault(NotHere("there is nothing at this address"))
 
 
@@ -339,12 +336,26 @@ def _verdict(verdict: Verdict) -> Mapping[str, str | int]:
             return _said(verdict)
 
 
+def _entries_answer(told: Published, start: int, leaves: Sequence[bytes]) -> bytes:
+    heads = [{"note": h.head.note.decode(), "cosignatures": _lines(h)} for h in told.shown]
+    line = {
+        "version": told.version,
+        "note": heads[-1]["note"] if heads else None,
+        "cosignatures": heads[-1]["cosignatures"] if heads else [],
+        "heads": heads,
+        "from": start,
+        "count": len(leaves),
+    }
+    parts = [part for leaf in leaves for part in (u16(len(leaf)), leaf)]
+    return b"".join((msgspec.json.encode(line), b"\n", *parts))
+
+
 def _lines(shown: ShownHead) -> list[str]:
     return [line.decode() for line in shown.lines]
 
 
 def _name(request: Request) -> BlobName:
-    name = request.path_params["name"]
+    name = request.path_params[NAME]
     # The raw path too: no other spelling of a name is one.
     if not is_digest(name) or not request.scope["raw_path"].endswith(b"/" + name.encode()):
         raise NotHere("a blob's name is 64 lower-case hex digits")

@@ -131,7 +131,7 @@ class Host:
         self._store = SqliteLogStore(folder / "host.sqlite", hook=hook)
         try:
             state = self._take_stored_log()
-            self.bulk = Bulk(folder, hook=hook)
+            self.bulk = Bulk(folder, [founder.id for founder in charter.founders], hook=hook)
         except BaseException:
             self._store.close()
             raise
@@ -303,7 +303,7 @@ class Host:
         if not self._in_doubt:
             return
         head = self._store.head()
-        if head != self._published.head:
+        if head != self._published.head or self._tree.size != self._published.state.size:
             self._publish(self._take_stored_log(), head)
         self._in_doubt = False
 

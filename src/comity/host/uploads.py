@@ -17,7 +17,7 @@ from typing import Final, Protocol, final
 from comity.host.sums import VectorHash, require_name, vector_check
 from comity.storage.blobs import FileBlobStore, WrongOffset
 from comity.storage.ports import BlobCheck
-from comity.values import BlobName, Digest, Seat
+from comity.values import BlobName, Digest, MemberId, Seat
 
 HASHES_MAX: Final = 512
 """Uploads hashed on the way at one time; more are hashed from their files."""
@@ -38,7 +38,7 @@ class RunningHash(Protocol):
 class Upload:
     """Where a blob goes, how many bytes it has in all, and how its name comes from its bytes.
 
-    scope: what tells uploads of one name apart ("" for blobs, attempt and seat for vectors).
+    scope: what tells uploads of one name apart: who sends a blob; a vector's attempt and seat.
     check: None for SHA-256.
     """
 
@@ -68,9 +68,9 @@ class Sha256Hash:
         return Digest(self._hash.hexdigest())
 
 
-def blob_upload(name: BlobName, size: int, store: FileBlobStore) -> Upload:
+def blob_upload(name: BlobName, size: int, store: FileBlobStore, member: MemberId) -> Upload:
     """An upload named by the SHA-256 of its bytes."""
-    return Upload(name, size, store, "", Sha256Hash, None)
+    return Upload(name, size, store, member, Sha256Hash, None)
 
 
 def vector_upload(
