@@ -1,0 +1,93 @@
+"""A node's open folder: it speaks by the rules, once, and sends again what was not settled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from comity.errors import Forged, Misconfigured, Refused, Rule, Unavailable
+from comity.node.station import open_station
+from comity.statements.governing import Seen
+from comity.values import DAY_S, BlobName, sha256
+from tests.e2e.prepared import Make
+
+
+def test_what_the_rules_forbid_is_not_said(commons: Make, tmp_path: Path) -> None:
+    with commons(3).world(tmp_path) as world:
+        station = world.desk("m1").station
+        own = world.study.register
+        last = station.journal.last_said()
+        out_of_bounds = replace(own, name="x", plan=replace(own.plan, colluders=9))
+        with pytest.raises(Refused) as caught:
+            station.say(out_of_bounds)
+        assert caught.value.rule is Rule.STUDY_OUT_OF_BOUNDS
+        assert station.journal.last_said() == last
+
+
+def test_what_was_said_is_sent_after_a_restart_with_the_same_bytes(
+    commons: Make, tmp_path: Path
+) -> None:
+    """Journalled, not sent, and the node dies: attack 54."""
+    with commons(3).world(tmp_path) as world:
+        node = world.desk("m1")
+        node.sync()
+        world.clock.now_s += DAY_S
+        said = node.station.say(Seen())
+        envelope = node.station.journal.said(said)
+        node.die()
+        size = world.state.size
+        node.restart()
+        node.station.deliver()
+        assert world.state.size == size + 1
+        assert world.leaves()[-1] == envelope
+        node.station.deliver()
+        assert world.state.size == size + 1, "the host answers what it has with the same index"
+
+
+def test_a_blob_is_what_its_name_says(commons: Make, tmp_path: Path) -> None:
+    """Attack 46: the host's bytes are hashed on arrival; false ones are not kept."""
+    with commons(3).world(tmp_path) as world:
+        station = world.desk("m0").station
+        name = BlobName(world.study.register.plan.layout)
+        station.blobs.drop(name)
+        place = world.server.host.bulk.find(world.state, name)
+        assert place is not None
+        true = place.read_bytes()
+        place.chmod(0o600)
+        place.write_bytes(true[:-1] + b"?")
+        with pytest.raises(Forged):
+            station.blob(name)
+        assert not station.blobs.finished(name)
+        place.write_bytes(true)
+        assert station.blob(name).read_bytes() == true
+        with pytest.raises(Unavailable):
+            station.blob(sha256(b"nobody has it"))
+
+
+def test_one_process_at_a_time_opens_a_folder(commons: Make, tmp_path: Path) -> None:
+    with commons(3).world(tmp_path) as world:
+        place = world.desk("m1").place
+        with pytest.raises(Unavailable, match="another process"):
+            open_station(place.folder, place.keys)
+
+
+@pytest.mark.parametrize("missing", ["charter.json", "node.toml"])
+def test_a_missing_file_is_named(commons: Make, tmp_path: Path, missing: str) -> None:
+    with commons(3).world(tmp_path) as world:
+        node = world.desk("m1")
+        node.die()
+        (node.place.folder / missing).rename(tmp_path / "away")
+        with pytest.raises(Misconfigured, match=missing):
+            open_station(node.place.folder, node.place.keys)
+        (tmp_path / "away").rename(node.place.folder / missing)
+        node.restart()
+
+
+def test_its_name_is_all_it_prints(commons: Make, tmp_path: Path) -> None:
+    with commons(3).world(tmp_path) as world:
+        assert repr(world.desk("m1").station) == "Station(m1)"
+        first, second = (desk.station.member_secret() for desk in world.desks[:2])
+        assert first != second
+        assert len(first) == 32
