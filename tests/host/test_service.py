@@ -195,7 +195,7 @@ def test_a_quorum_of_cosignatures_makes_a_head_final(tmp_path: Path) -> None:
     world = World.of(4)  # a quorum is three
     with open_host(tmp_path, world) as host:
         logged(host, *world.log)
-        head = parse_signed_head(host.shown_heads()[-1].head.note).head
+        head = parse_signed_head(host.published.shown[-1].head.note).head
         before = host.published.version
         lines = {m: cosign(head, m, keys_of(m).head, world.now_s).line() for m in world.members}
         for member in world.members[:2]:
@@ -203,9 +203,9 @@ def test_a_quorum_of_cosignatures_makes_a_head_final(tmp_path: Path) -> None:
             host.cosign(4, lines[member], None).result()
         assert host.published.version == before + 2, "the same line again is no news"
         logged(host, *chain(world, A, declare("a")))
-        assert [shown.head.size for shown in host.shown_heads()] == [5]
+        assert [shown.head.size for shown in host.published.shown] == [5]
         host.cosign(4, lines[world.members[2]], None).result()
-        final, newest = host.shown_heads()
+        final, newest = host.published.shown
         assert (final.head.size, newest.head.size) == (4, 5)
         assert set(final.lines) == {lines[m] for m in world.members[:3]}
 
@@ -214,7 +214,7 @@ def test_attack_17_18_bad_cosignatures_are_not_kept(tmp_path: Path) -> None:
     world = World.of(3)
     with open_host(tmp_path, world) as host:
         logged(host, *world.log)
-        head = parse_signed_head(host.shown_heads()[-1].head.note).head
+        head = parse_signed_head(host.published.shown[-1].head.note).head
         as_b_by_c = cosign(head, B, keys_of(C).head, world.now_s).line()
         other_root = TreeHead(head.origin, 3, bytes(32))
         of_other = cosign(other_root, B, keys_of(B).head, world.now_s).line()
@@ -228,4 +228,4 @@ def test_attack_17_18_bad_cosignatures_are_not_kept(tmp_path: Path) -> None:
                 host.cosign(size, line, None).result()
         with pytest.raises(Malformed):
             host.cosign(3, b"no line", None).result()
-        assert host.shown_heads()[-1].lines == ()
+        assert host.published.shown[-1].lines == ()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -20,7 +21,10 @@ from starlette.types import Receive, Scope, Send
 from comity.errors import Malformed, Unavailable
 
 QUERY_BYTES_MAX: Final = 512
+ROOM_BYTES: Final = 16 * 2**20
+PIECE_BYTES_LEAST: Final = 64 * 2**10
 _PIECE: Final = 2**20
+_PARTS_MAX: Final = 128
 
 
 class TooLarge(Malformed):
@@ -77,35 +81,78 @@ async def read_body(request: Request, bytes_max: int, times: Times) -> bytes:
     return bytes(taken)
 
 
-async def pieces_of(request: Request, size: int, times: Times) -> AsyncIterator[memoryview]:
-    """The body in pieces of `size` bytes and a last shorter one, in one buffer used again.
+@final
+class Room:
+    """How much memory the bulk bytes on their way in and out may take together.
+
+    The more transfers are under way, the smaller are the pieces in which each is moved, so that
+    memory does not grow with the number of members. Nobody waits for room: one who stops in the
+    middle slows others a little, and holds nobody up. Only for the event loop's thread.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count a transfer as under way until the block ends."""
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+    def piece_bytes(self) -> int:
+        """How many bytes of one transfer may be held now."""
+        return max(PIECE_BYTES_LEAST, min(_PIECE, ROOM_BYTES // max(self._count, 1)))
+
+
+async def pieces_of(request: Request, room: Room, times: Times) -> AsyncIterator[list[bytes]]:
+    """The body as it comes, gathered into lists of about as many bytes as there is room for.
 
     What came before a cut is still given; then ClientDisconnect or TimeoutError is raised.
     """
-    room = memoryview(bytearray(max(size, 1)))
-    filled = 0
+    held: list[bytes] = []
+    held_bytes = 0
     cut: Exception | None = None
     stream = aiter(request.stream())
     while cut is None:
         try:
             async with asyncio.timeout(times.silence_s):
-                come = memoryview(await anext(stream))
+                come = await anext(stream)
         except StopAsyncIteration:
             break
         except (ClientDisconnect, TimeoutError) as error:
             cut = error
             break
-        while come:
-            taken = min(len(come), len(room) - filled)
-            room[filled : filled + taken] = come[:taken]
-            filled, come = filled + taken, come[taken:]
-            if filled == len(room):
-                yield room
-                filled = 0
-    if filled:
-        yield room[:filled]
+        held.append(come)
+        held_bytes += len(come)
+        # Tiny parts take far more memory than they have bytes: their number is limited too.
+        if held_bytes >= room.piece_bytes() or len(held) >= _PARTS_MAX:
+            yield held
+            held, held_bytes = [], 0
+    if held_bytes:
+        yield held
     if cut is not None:
         raise cut
+
+
+def query_of(request: Request) -> dict[str, str]:
+    """The query's parameters as they stand: nothing in them needs an escape, none comes twice.
+
+    Raises:
+        Malformed.
+    """
+    query: bytes = request.scope["query_string"]
+    if len(query) > QUERY_BYTES_MAX:
+        raise TooLarge(f"a query has at most {QUERY_BYTES_MAX} bytes")
+    found: dict[str, str] = {}
+    for part in query.decode("latin-1").split("&") if query else ():
+        name, _, value = part.partition("=")
+        if name in found:
+            raise Malformed("each parameter of a query is said once")
+        found[name] = value
+    return found
 
 
 def numbers(request: Request, *texts: str, **limits: int | tuple[str, int]) -> dict[str, int]:
@@ -117,17 +164,15 @@ def numbers(request: Request, *texts: str, **limits: int | tuple[str, int]) -> d
     Raises:
         Malformed.
     """
-    if len(request.scope["query_string"]) > QUERY_BYTES_MAX:
-        raise TooLarge(f"a query has at most {QUERY_BYTES_MAX} bytes")
     largest = dict(
         limit if isinstance(limit, tuple) else (name, limit) for name, limit in limits.items()
     )
     found: dict[str, int] = {}
-    for name, text in request.query_params.multi_items():
+    for name, text in query_of(request).items():
         if name in texts:
             continue
         plain = text.isascii() and text.isdigit() and len(text) <= 16
-        if name not in largest or name in found or not plain or int(text) > largest[name]:
+        if name not in largest or not plain or int(text) > largest[name]:
             raise Malformed(f"the query takes {', '.join([*texts, *largest]) or 'nothing'}")
         found[name] = int(text)
     if "from" in largest and "from" not in found:
@@ -140,12 +185,19 @@ class FileRange(Response):
     """Bytes start..stop-1 of a file, a piece at a time; a reader that stops taking is cut off."""
 
     def __init__(
-        self, path: Path, start: int, stop: int, threads: ThreadPoolExecutor, times: Times
+        self,
+        path: Path,
+        start: int,
+        stop: int,
+        *,
+        threads: ThreadPoolExecutor,
+        room: Room,
+        times: Times,
     ) -> None:
         super().__init__(headers={"content-length": str(stop - start)})
         self.media_type = "application/octet-stream"
         self._path, self._start, self._stop = path, start, stop
-        self._threads, self._times = threads, times
+        self._threads, self._room, self._times = threads, room, times
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
@@ -154,14 +206,18 @@ class FileRange(Response):
             head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             await send(head)
             at = self._start
-            while at < self._stop:
-                count = min(_PIECE, self._stop - at)
-                piece = await loop.run_in_executor(self._threads, os.pread, descriptor, count, at)
-                if not piece:
-                    break  # cut short on disk: the reader sees too few bytes and asks again
-                at += len(piece)
-                async with asyncio.timeout(self._times.silence_s):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            with self._room.one():
+                while at < self._stop:
+                    count = min(self._room.piece_bytes(), self._stop - at)
+                    piece = await loop.run_in_executor(
+                        self._threads, os.pread, descriptor, count, at
+                    )
+                    if not piece:
+                        break  # cut short on disk: the reader sees too few bytes and asks again
+                    at += len(piece)
+                    message = {"type": "http.response.body", "body": piece, "more_body": True}
+                    async with asyncio.timeout(self._times.silence_s):
+                        await send(message)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             os.close(descriptor)

@@ -26,6 +26,7 @@ from comity.commons.state import State, Void
 from comity.errors import ComityError, Malformed, Refused, Rule, Unavailable
 from comity.host.bulk import Bulk
 from comity.host.replay import HALTED, own_folder, replay
+from comity.host.told import BATCH_BYTES_MAX, Published, ShownHead, newest_leaves
 from comity.log.heads import (
     TreeHead,
     is_final,
@@ -47,7 +48,6 @@ from comity.storage.ports import Hook, Row, StoredHead
 from comity.values import ENTRIES_PER_REQUEST_MAX, MemberId, StatementId
 
 WAITING_MAX: Final = 1_024
-BATCH_BYTES_MAX: Final = 8 * 2**20
 _ENTRIES_PER_READ: Final = 128
 _LOG = logging.getLogger(__name__)
 
@@ -63,25 +63,6 @@ class Logged:
 
 Verdict = Logged | ComityError
 """What became of one statement: in the log, or why not."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What the host tells: a state, its head (None before the first entry), and a counter."""
-
-    state: State
-    head: StoredHead | None
-    version: int
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class ShownHead:
-    """A stored head with the cosignature lines kept for it."""
-
-    head: StoredHead
-    lines: tuple[bytes, ...]
 
 
 @final
@@ -135,7 +116,8 @@ class Host:
         except BaseException:
             self._store.close()
             raise
-        self._published = Published(state, self._store.head(), now() * 1_000)
+        newest, final = self._stored_heads()
+        self._published = Published(state, newest, final, (), now() * 1_000)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="host-writer")
         self.bulk.follow(state)
 
@@ -191,17 +173,6 @@ class Host:
             if len(more) < _ENTRIES_PER_READ:
                 break
         return taken[:ENTRIES_PER_REQUEST_MAX]
-
-    def shown_heads(self) -> list[ShownHead]:
-        """The newest final head, if any, then the newest head."""
-        newest = self._published.head
-        sizes = sorted({self._store.final(), newest.size if newest else 0} - {0})
-        heads = [self._store.head_at(size) for size in sizes]
-        return [
-            ShownHead(head, tuple(line for _, line in self._store.cosignatures(head.size)))
-            for head in heads
-            if head is not None
-        ]
 
     def alarm_if_ahead(self, member: MemberId, size: int) -> None:
         """A member names a head beyond this log (attacks 2, 3): refuse, and tell the operator."""
@@ -289,22 +260,30 @@ class Host:
         # Die here: the entries are logged and their authors, who saw no answer, send them again.
         self._indexes |= draft.indexes
         self._voids |= draft.voids
-        self._publish(draft.state, new)
+        leaves = newest_leaves(before.leaves, (row.leaf for row in draft.rows))
+        self._publish(draft.state, ShownHead(new, ()), before.final, leaves)
         self._in_doubt = False
 
-    def _publish(self, state: State, head: StoredHead | None) -> None:
+    def _publish(
+        self,
+        state: State,
+        newest: ShownHead | None,
+        final: ShownHead | None,
+        leaves: tuple[bytes, ...],
+    ) -> None:
         self.bulk.follow(state)  # first: whoever sees the state may send vectors for it
-        self._published = Published(state, head, self._published.version + 1)
+        version = self._published.version + 1
+        self._published = Published(state, newest, final, leaves, version)
         for on_change in self._listeners:
             on_change()
 
     def _settle_doubt(self) -> None:
-        """After a failed transaction: what the store holds is true."""
+        """After anything that failed from the transaction on: what the store holds is true."""
         if not self._in_doubt:
             return
         head = self._store.head()
         if head != self._published.head or self._tree.size != self._published.state.size:
-            self._publish(self._take_stored_log(), head)
+            self._publish(self._take_stored_log(), *self._stored_heads(), ())
         self._in_doubt = False
 
     def _cosign(self, size: int, line: bytes, note: bytes | None) -> None:
@@ -329,9 +308,20 @@ class Host:
         lines = [parse_cosignature(each) for each in (*kept.values(), line)]
         if 0 < state.founded_size <= size and is_final(head, lines, keys, state.quorum):
             self._store.set_final(size)
-        self._publish(state, self._published.head)
+        self._publish(state, *self._stored_heads(), self._published.leaves)
 
     # -- guards -------------------------------------------------------------------------------
+
+    def _stored_heads(self) -> tuple[ShownHead | None, ShownHead | None]:
+        """The newest head and the newest final one, with their cosignatures."""
+        return self._shown(self._store.head()), self._shown(
+            self._store.head_at(self._store.final())
+        )
+
+    def _shown(self, head: StoredHead | None) -> ShownHead | None:
+        if head is None:
+            return None
+        return ShownHead(head, tuple(line for _, line in self._store.cosignatures(head.size)))
 
     def _take_stored_log(self) -> State:
         replayed = replay(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, final
 
 from comity.host.sums import VectorHash, require_name, vector_check
-from comity.storage.blobs import FileBlobStore, WrongOffset
+from comity.storage.blobs import BlobWriter, FileBlobStore
 from comity.storage.ports import BlobCheck
 from comity.values import BlobName, Digest, MemberId, Seat
 
@@ -95,6 +96,31 @@ class _Hashing:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """One request's bytes of an upload, on their way to its file and its hash."""
+
+    upload: Upload
+    hashing: _Hashing
+    writer: BlobWriter
+
+    def take(self, offset: int, pieces: Sequence[bytes | memoryview]) -> None:
+        """Store pieces at exactly the end of what is there, and hash them.
+
+        Raises: as `BlobStore.write`.
+        """
+        hashing = self.hashing
+        with hashing.turn:
+            if offset == 0:
+                hashing.running = self.upload.new_hash()
+            self.writer.write(offset, pieces)
+            running = hashing.running
+            if running is not None and running.count == offset:
+                for piece in pieces:
+                    running.take(memoryview(piece))
+
+
+@final
 class Uploads:
     """Uploads under way; used from any thread."""
 
@@ -102,19 +128,22 @@ class Uploads:
         self._turn = threading.Lock()
         self._hashing: OrderedDict[tuple[str, BlobName], _Hashing] = OrderedDict()
 
-    def write(self, upload: Upload, offset: int, piece: memoryview) -> None:
-        """Store a piece at exactly the end of what is there, and hash it.
+    def write(self, upload: Upload, offset: int, piece: bytes | memoryview) -> None:
+        """Store one piece at exactly the end of what is there, and hash it.
 
         Raises: as `BlobStore.write`.
         """
-        hashing = self._of(upload)
-        with hashing.turn:
-            if offset == 0:
-                hashing.running = upload.new_hash()
-            upload.store.write(upload.name, offset, piece)
-            running = hashing.running
-            if running is not None and running.count == offset:
-                running.take(piece)
+        with self.writing(upload, offset) as writing:
+            writing.take(offset, [piece])
+
+    @contextmanager
+    def writing(self, upload: Upload, offset: int) -> Iterator[Writing]:
+        """Take an upload's bytes from `offset` on, in several pieces.
+
+        Raises: as `FileBlobStore.writing`.
+        """
+        with upload.store.writing(upload.name, offset) as writer:
+            yield Writing(upload, self._of(upload), writer)
 
     def finish(self, upload: Upload) -> None:
         """Check the whole and make it durable. Raises: as `BlobStore.finish`."""
@@ -144,13 +173,6 @@ def stored_of(upload: Upload) -> tuple[int, bool]:
     """Bytes here, and whether the blob is complete and checked."""
     finished = upload.store.finished(upload.name)
     return upload.store.stored(upload.name), finished
-
-
-def require_next(upload: Upload, offset: int) -> None:
-    """Raise WrongOffset unless the upload goes on at `offset`."""
-    stored = upload.store.stored(upload.name)
-    if offset != stored:
-        raise WrongOffset(stored, offset)
 
 
 def _is_named(computed: Digest, name: BlobName) -> BlobCheck:
