@@ -165,3 +165,10 @@ def test_a_changed_log_is_noticed_when_it_is_read(
     log.write_bytes(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :])
     ran = comity("status", "--folder", folder)
     assert ran.code != ExitCode.DONE and "Traceback" not in ran.err and ran.out == ""
+
+
+def test_nobody_hosts_but_whom_the_charter_names(live: Live, comity: Terminal) -> None:
+    ran = comity("host", "serve", "--listen", "127.0.0.1:0", *live.folder("b"), PLAIN)
+    assert ran.code == ExitCode.USAGE
+    assert "the charter names a as host" in ran.err
+    assert not (live.root / "b" / "host").exists()

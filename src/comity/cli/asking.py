@@ -115,9 +115,10 @@ def speak(ask: Ask, wish: Wish, screen: Screen, *, within_s: float = LOGGED_WITH
             if found.index >= 0:
                 break
             if time.monotonic() > limit:
+                why = "; ".join(f.why for f in expect(Status, ask(AskStatus())).obstacles)
                 raise Unavailable(
                     f"said, but not logged within {within_s:.0f} s: it is kept here and goes out"
-                    " with `comity node run` as soon as the host answers"
+                    f" with `comity node run` as soon as the host takes it ({why or 'no answer'})"
                 )
             time.sleep(PAUSE_S)
     if found.void:

@@ -76,7 +76,7 @@ def status(folder: Folder = HERE, as_json: AsJson = False) -> None:
         f"{now.member} in {now.name} ({now.commons[:16]}), host {now.host} at {now.host_url}",
         f"founded: {founded}",
         f"log: {now.size} entries, final up to {now.final_size}; commons time"
-        f" {when(now.commons_time_s)}",
+        f" {when(now.commons_time_s) if now.commons_time_s else 'none yet'}",
     ]
     lines += [f"ASKS YOU: {ask.subject} on {ask.name}: {ask.answer}" for ask in now.asks]
     lines += [f"IN THE WAY: {fault.subject}: {fault.why}" for fault in now.obstacles]

@@ -91,6 +91,12 @@ def host_serve(
     screen = Screen(as_json)
     log_to_stderr(verbose)
     charter = read_charter(folder / CHARTER)
+    member = read_node_settings(folder / "node.toml").member
+    if member != charter.host:
+        raise Misconfigured(
+            f"the charter names {charter.host} as host, this is the folder of {member}: let"
+            f" {charter.host} host"
+        )
     host_key = load_host_key(folder / KEYS, passphrase=unlock())
     place = host_folder or folder / "host"
     run_host(
