@@ -188,6 +188,33 @@ def test_what_fails_after_the_commit_loses_and_repeats_nothing(tmp_path: Path) -
         assert head is not None and head.root == world.tree.root()
 
 
+def test_a_cosignature_after_a_doubtful_commit_shows_nothing_that_is_not_served(
+    tmp_path: Path,
+) -> None:
+    """The transaction is on disk, and the host was told that it failed."""
+    world = World.of(3)
+    failing: list[str] = []
+
+    def hook(point: str) -> None:
+        if point in failing:
+            failing.clear()
+            raise Unavailable("the disk did not say whether it has it")
+
+    with open_host(tmp_path, world, hook=hook) as host:
+        logged(host, *world.log)
+        head = parse_signed_head(host.published.shown[-1].head.note).head
+        line = cosign(head, B, keys_of(B).head, world.now_s).line()
+        first = world.envelope(B, declare("b"))
+        failing.append("committed")
+        with pytest.raises(Unavailable):
+            host.submit([first]).result(10)
+        host.cosign(3, line, None).result(10)
+        newest = host.published.head
+        assert newest is not None and newest.size == host.published.state.size == 4
+        world.append(first)
+        assert logged(host, first, world.envelope(C, declare("c"))) == [3, 4]
+
+
 # cosignatures
 
 

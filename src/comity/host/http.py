@@ -105,6 +105,7 @@ class Routes:
             self._bulk_threads.shutdown()
 
     async def status(self, _: Request) -> Response:
+        """What anybody may know: which commons, how long its log is, founded or not."""
         state = self._host.published.state
         return _json(
             {
@@ -116,6 +117,7 @@ class Routes:
         )
 
     async def post_statements(self, request: Request) -> Response:
+        """Statements, one a line; what became of each. They authenticate themselves."""
         numbers(request)
         body = await read_body(request, POST_BYTES_MAX, self._times)
         envelopes = body.removesuffix(b"\n").split(b"\n")
@@ -126,6 +128,7 @@ class Routes:
         return _json({"results": results, "size": self._host.published.state.size})
 
     async def get_entries(self, request: Request) -> Response:
+        """Entries from an index on, and the newest heads; waits for news when there are none."""
         member = self._member(request)
         asked = numbers(
             request, start=("from", LOG_SIZE_MAX), version=INTEGER_MAX, wait_s=WAIT_S_MAX
@@ -152,6 +155,7 @@ class Routes:
         return answer
 
     async def post_cosignature(self, request: Request) -> Response:
+        """A member's cosignature of a head, and the head as this host signed it."""
         self._member(request)
         numbers(request)
         body = await read_body(request, POST_BYTES_MAX, self._times)
@@ -164,12 +168,14 @@ class Routes:
         return _json({"size": said.size})
 
     async def post_reader(self, request: Request) -> Response:
+        """A token for a member that shows its statement key."""
         numbers(request)
         body = await read_body(request, REQUEST_BYTES_MAX, self._times)
         token = self._readers.admit(self._host.published.state, body, self._clock())
         return _json({"token": token, "expires_s": TOKEN_LIFE_S})
 
     async def blob(self, request: Request) -> Response:
+        """A blob to send, to ask about, or to read any range of."""
         member, name = self._member(request), _name(request)
         if request.method == "PUT":
             asked = numbers(request, offset=BLOB_BYTES_MAX, size=BLOB_BYTES_MAX)
@@ -190,6 +196,7 @@ class Routes:
         return FileRange(path, start, stop, threads=threads, room=room, times=times)
 
     async def vector(self, request: Request) -> Response:
+        """A masked vector that a participant sends, or asks about."""
         member, name = self._member(request), _name(request)
         opened = query_of(request).get("opened", "")
         if not is_digest(opened):
@@ -204,6 +211,7 @@ class Routes:
         return await self._take(request, upload, asked.get("offset", 0), member)
 
     async def get_sum(self, request: Request) -> Response:
+        """Root and size of an attempt's sum, once it is added up."""
         self._member(request)
         numbers(request)
         opened = request.path_params[NAME]

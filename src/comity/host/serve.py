@@ -86,7 +86,7 @@ class HostServer:
         self._times = times or Times()
         self._socket = _bind(listen)
         try:
-            context = _server_context(tls)
+            tls_settings = _tls_of(tls)
             self.host = Host(folder, charter=charter, host_key=host_key, now=clock)
         except BaseException:
             self._socket.close()
@@ -120,9 +120,9 @@ class HostServer:
             ),
             self._pulse,
         )
-        if context is not None:
+        if tls_settings is not None:
             self._server.config.load()
-            self._server.config.ssl = context
+            self._server.config.ssl = tls_settings
 
     def run(self, ready: Callable[[str], None]) -> None:
         """Serve until `stop`, or a signal when in the main thread."""
@@ -228,16 +228,16 @@ def _bind(listen: str) -> socket.socket:
     return bound
 
 
-def _server_context(tls: tuple[Path, Path] | None) -> ssl.SSLContext | None:
+def _tls_of(tls: tuple[Path, Path] | None) -> ssl.SSLContext | None:
     if tls is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    settings = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    settings.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
-        context.load_cert_chain(*tls)
+        settings.load_cert_chain(*tls)
     except (OSError, ssl.SSLError) as error:
         raise Misconfigured(f"cannot use the TLS files ({error}); expected PEM") from error
-    return context
+    return settings
 
 
 def _print_line(url: str) -> None:

@@ -287,6 +287,7 @@ class Host:
         self._in_doubt = False
 
     def _cosign(self, size: int, line: bytes, note: bytes | None) -> None:
+        self._settle_doubt()
         if note is not None:
             self._halt_if_forgotten(note)
         state = self._published.state

@@ -29,9 +29,13 @@ class RunningHash(Protocol):
 
     count: int
 
-    def take(self, piece: memoryview) -> None: ...
+    def take(self, piece: memoryview) -> None:
+        """Take the next bytes; never more than the whole has."""
+        ...
 
-    def name(self) -> Digest: ...
+    def name(self) -> Digest:
+        """The name of all bytes taken."""
+        ...
 
 
 @final

@@ -118,18 +118,24 @@ class _BatchHead(Struct, frozen=True, forbid_unknown_fields=True, rename={"start
 
 @final
 class Token(Struct, frozen=True, forbid_unknown_fields=True):
+    """A token to read with, and for how many seconds it is good."""
+
     token: DigestField
     expires_s: Annotated[int, Meta(ge=1)]
 
 
 @final
 class Stored(Struct, frozen=True, forbid_unknown_fields=True):
+    """Bytes of an upload that the host has, and whether it is complete and checked."""
+
     stored: Annotated[int, Meta(ge=0, le=BLOB_BYTES_MAX)]
     finished: bool
 
 
 @final
 class Sum(Struct, frozen=True, forbid_unknown_fields=True):
+    """Root and bytes of an attempt's sum."""
+
     root: DigestField
     size: Annotated[int, Meta(ge=0, le=BLOB_BYTES_MAX)]
 
