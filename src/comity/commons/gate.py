@@ -84,6 +84,28 @@ def check_run(
             sandbox (SANDBOX_MISSING).
     """
     study = _study(state, me, study_id)
+    check_data_use(state, me, study, policy, facts)
+    consent = study.consents[me]
+    if consent.exposed and not policy.exposed:
+        raise _forbidden("exposed = false, but the consent accepts exposure", "consent again")
+    _check_sizes(study, policy)
+    if policy.sandbox == "require" and not facts.sandboxed:
+        raise Refused(
+            Rule.SANDBOX_MISSING,
+            'site.toml says sandbox = "require", and this machine cannot confine a study fully: '
+            "`comity status` says what is missing",
+        )
+
+
+def check_data_use(
+    state: State, me: MemberId, study: Study, policy: SitePolicy, facts: LocalFacts
+) -> None:
+    """Whether the study's code may read my data at all, in a round or beside one.
+
+    Raises:
+        Refused: NO_CONSENT, VERSION_NOT_DECLARED, BUDGET_WITHOUT_EVENTS, SITE_FORBIDS, as in
+            `check_run`.
+    """
     missing = consent_rule(state, study, me)
     if missing is not None:
         raise Refused(
@@ -100,15 +122,6 @@ def check_run(
             Rule.VERSION_NOT_DECLARED,
             f"expected {consent.dataset} in version {consent.version[:8]}, as consented; {came}: "
             "declare the new version and consent again",
-        )
-    if consent.exposed and not policy.exposed:
-        raise _forbidden("exposed = false, but the consent accepts exposure", "consent again")
-    _check_sizes(study, policy)
-    if policy.sandbox == "require" and not facts.sandboxed:
-        raise Refused(
-            Rule.SANDBOX_MISSING,
-            'site.toml says sandbox = "require", and this machine cannot confine a study fully: '
-            "`comity status` says what is missing",
         )
 
 

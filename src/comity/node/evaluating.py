@@ -14,13 +14,15 @@ from typing import final
 
 from msgspec import Struct
 
+from comity.commons.gate import LocalFacts, check_data_use
 from comity.errors import Refused, Rule
 from comity.node.isolation import Limits
 from comity.node.lookup import find_study
 from comity.node.models import model_files
-from comity.node.practice import local_dataset, training_seed
+from comity.node.practice import local_dataset, site_limits, training_seed
 from comity.node.sandbox import Policy, Sandbox
 from comity.node.station import Station
+from comity.node.vectors import file_digest
 from comity.values import MemberId, StatementId
 
 
@@ -81,19 +83,25 @@ def evaluation_task(station: Station, study: str) -> EvaluationTask:
             f"this site has no consent in force for study {found.register.name}, so its code may"
             " not read the data here",
         )
+    local = local_dataset(station, consent.dataset)
+    code = station.blob(found.register.plan.code)
+    facts = LocalFacts(
+        code=file_digest(code), versions={consent.dataset: local.version_now()}, sandboxed=False
+    )
+    check_data_use(station.replica.state, station.member, found, station.site, facts)
     files = model_files(station, found)
     return EvaluationTask(
         study=found.id,
         name=found.register.name,
         member=station.member,
         round_no=len(found.results),
-        code=station.blob(found.register.plan.code),
-        table=Path(local_dataset(station, consent.dataset).path),
+        code=code,
+        table=Path(local.path),
         newest=files.model,
         first=station.blob(found.register.plan.model),
         work=station.folder / "sandbox" / f"{found.id}-evaluation",
         policy=station.site.sandbox,
-        limits=Limits(request_s=float(station.settings.train_s_max)),
+        limits=site_limits(station),
     )
 
 

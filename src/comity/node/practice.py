@@ -23,17 +23,29 @@ import msgspec
 from comity.aggregation.layout import layout_digest
 from comity.aggregation.ring import Quantiser
 from comity.aggregation.stages import Started
+from comity.commons.attempts import Opened
 from comity.commons.attempts import Started as StartedFact
 from comity.commons.state import State, Study
-from comity.errors import DataFault, Misconfigured, StudyFault, StudyFaultKind
+from comity.commons.studies import consent_rule
+from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
 from comity.learning.study import StudyCard
 from comity.node.isolation import Limits
 from comity.node.models import layout_of, model_files
 from comity.node.sandbox import Sandbox
 from comity.node.sandbox_wire import Train, Trained
 from comity.node.station import Station
-from comity.node.vectors import WORD_BYTES, mask_update
-from comity.values import Digest, MemberId, Seat, StatementId, labelled_hash, to_digest, u32, u64
+from comity.node.vectors import WORD_BYTES, file_digest, mask_update
+from comity.values import (
+    DatasetId,
+    Digest,
+    MemberId,
+    Seat,
+    StatementId,
+    labelled_hash,
+    to_digest,
+    u32,
+    u64,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -88,10 +100,14 @@ def rounding_seed(card_seed: int, member: MemberId, round_no: int) -> bytes:
 @final
 @dataclass(slots=True)
 class Running:
-    """One study's process here, what it declares, and the attempt it is training for."""
+    """One study's process here, what it declares, and the attempt it is training for.
+
+    reads: the data version it has read, which it keeps in memory.
+    """
 
     sandbox: Sandbox
     card: StudyCard
+    reads: tuple[DatasetId, Digest]
     asked: StatementId | None = None
     trained: Trained | None = None
 
@@ -119,21 +135,54 @@ class Practice:
         self._running.clear()
 
     def follow(self, state: State) -> None:
-        """End the processes of studies that are finished."""
-        for study_id in list(self._running):
-            if state.studies[study_id].finished:
+        """End the processes of studies that are finished, or that may not read these data now."""
+        for study_id, running in list(self._running.items()):
+            study = state.studies[study_id]
+            if study.finished or running.reads != self._consented(state, study):
                 self._running.pop(study_id).sandbox.close()
+
+    def is_asked(self, opened: Opened) -> bool:
+        """Whether a process trains for this attempt, or has, or has failed at it."""
+        failed = self._failed.get(opened.study)
+        if failed is not None and failed[0] == opened.id:
+            return True
+        running = self._running.get(opened.study)
+        return running is not None and running.sandbox.alive and running.asked == opened.id
+
+    def done(self, opened: Opened) -> None:
+        """The attempt needs no update any more: overwrite it, end a process still at work on it."""
+        running = self._running.get(opened.study)
+        if running is None or running.asked != opened.id:
+            return
+        if running.sandbox.busy:
+            self._running.pop(opened.study).sandbox.close()
+            return
+        running.asked, running.trained = None, None
+        running.sandbox.forget()
+
+    def _consented(self, state: State, study: Study) -> tuple[DatasetId, Digest] | None:
+        """The data version that the study may read here, if any."""
+        member = self._station.member
+        if member in study.left or consent_rule(state, study, member) is not None:
+            return None
+        return study.consents[member].dataset, study.consents[member].version
 
     def prepare(self, study: Study) -> Running:
         """The study's process, started and compared with its plan.
 
         Raises:
-            Refused(SANDBOX_MISSING), StudyFault, DataFault, Misconfigured.
+            Refused(NO_CONSENT, VERSION_NOT_DECLARED, SANDBOX_MISSING), StudyFault, DataFault,
+            Misconfigured.
         """
+        reads = self._consented(self._station.replica.state, study)
+        if reads is None:
+            raise Refused(Rule.NO_CONSENT, "no consent of this site is in force for the study")
         running = self._running.get(study.id)
-        if running is not None and running.sandbox.alive:
+        if running is not None and running.sandbox.alive and running.reads == reads:
             return running
-        running = Running(*self._start(study))
+        if running is not None:
+            running.sandbox.close()
+        running = Running(*self._start(study, *reads), reads)
         self._running[study.id] = running
         return running
 
@@ -178,6 +227,11 @@ class Practice:
         study = self._station.replica.state.studies[opened.study]
         running = self.prepare(study)
         if running.asked != opened.id:
+            if running.sandbox.busy or 2 * running.sandbox.cpu_s > self._station.site.cpu_s_max:
+                # Still at work on an attempt that is over; or little is left of its time, for the
+                # site's limit is of a round, and the system's of the life of a process.
+                running.sandbox.close()
+                running = self.prepare(study)
             files = model_files(self._station, study)
             _copy_over(files.model, running.sandbox.model_path)
             seed = training_seed(running.card.seed, self._station.member, opened.round_no)
@@ -214,21 +268,22 @@ class Practice:
         root = mask_update(running.sandbox.vector_path, layout, quantiser, stage, stage.seat, out)
         return out, root
 
-    def _start(self, study: Study) -> tuple[Sandbox, StudyCard]:
+    def _start(
+        self, study: Study, dataset: DatasetId, version: Digest
+    ) -> tuple[Sandbox, StudyCard]:
         station, plan = self._station, study.register.plan
         studies = station.folder / "studies"
         studies.mkdir(exist_ok=True, mode=0o700)
         file = studies / f"{plan.code}.py"
-        if not file.exists():
+        if not file.exists() or file_digest(file) != plan.code:
             shutil.copyfile(station.blob(plan.code), file)
-        consent = study.consents[station.member]
-        table = Path(local_dataset(station, consent.dataset).path)
+        local = local_dataset(station, dataset)
         sandbox = Sandbox.start(
             file,
-            table,
+            Path(local.path),
             station.folder / "sandbox" / study.id,
             policy=station.site.sandbox,
-            limits=Limits(request_s=float(station.settings.train_s_max)),
+            limits=site_limits(station),
         )
         if not sandbox.isolation.complete:
             station.faults["sandbox"] = "; ".join(sandbox.isolation.missing)
@@ -236,6 +291,11 @@ class Practice:
             card = sandbox.describe()
             _compare(study, card)
             sandbox.check_data()
+            if local.version_now() != version:  # it has read what lies there now
+                raise Refused(
+                    Rule.VERSION_NOT_DECLARED,
+                    f"the file of {dataset} has changed: declare its new version, consent again",
+                )
         except BaseException:
             sandbox.close()
             raise
@@ -253,6 +313,15 @@ class Practice:
             self._on_trained()
 
         threading.Thread(target=wait, name="study", daemon=True).start()
+
+
+def site_limits(station: Station) -> Limits:
+    """What the site's policy and settings let the process of a study use."""
+    return Limits(
+        memory_bytes=station.site.memory_mb_max * 2**20,
+        cpu_s=station.site.cpu_s_max,
+        request_s=float(station.settings.train_s_max),
+    )
 
 
 def _copy_over(source: Path, target: Path) -> None:
@@ -277,6 +346,7 @@ def _compare(study: Study, card: StudyCard) -> None:
     declared = {name: number for name, number in msgspec.to_builtins(card.rule).items() if number}
     same = (
         layout_digest(card.layout) == plan.layout
+        and card.layout.words == plan.words
         and card.parameters == plan.parameters
         and card.weights == plan.weights
         and card.weight_max == plan.weight_max

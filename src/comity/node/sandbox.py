@@ -25,7 +25,7 @@ import msgspec
 from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
 from comity.learning.study import StudyCard
 from comity.node.isolation import Isolation, Limits, Setup
-from comity.node.sandbox_start import prepare, spawn
+from comity.node.sandbox_start import overwrite, prepare, spawn
 from comity.node.sandbox_wire import (
     ANY_REPLY,
     LINE_BYTES_MAX,
@@ -136,6 +136,23 @@ class Sandbox:
         return self._replies >= 0
 
     @property
+    def busy(self) -> bool:
+        """Whether it was asked something whose result nobody has taken."""
+        return self._asked is not None
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds it has used; 0 where the system does not tell."""
+        try:
+            told = Path(f"/proc/{self._child.pid}/stat").read_text(
+                encoding="utf-8", errors="replace"
+            )
+        except OSError:
+            return 0.0
+        user, system = told.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def pid(self) -> int:
         """Of the study's process."""
         return self._child.pid
@@ -237,8 +254,12 @@ class Sandbox:
         """Metrics of what this site gets by itself from `model_path` in so many rounds."""
         return self._request(Alone(seed.hex(), rounds), Evaluated).metrics
 
+    def forget(self) -> None:
+        """Overwrite the update: it is this member's alone, and nobody needs it any more."""
+        overwrite(self.vector_path)
+
     def close(self) -> None:
-        """End the process and everything it started; may be called twice."""
+        """End the process and everything it started, overwrite the update; may be called twice."""
         if self._replies < 0:
             return
         os.close(self._replies)
@@ -250,6 +271,7 @@ class Sandbox:
             with contextlib.suppress(BrokenPipeError):
                 self._child.stdin.close()
         self._child.wait()
+        self.forget()
 
     def _request(self, request: Request, wanted: type[Wanted]) -> Wanted:
         self.begin(request)

@@ -42,8 +42,23 @@ def prepare(study_path: Path, data_path: Path | None, work_dir: Path, limits: Li
     )
 
 
+def overwrite(path: Path) -> None:
+    """Zeros over all of a file, in the same pages and blocks; nothing where there is no file."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        left = os.fstat(descriptor).st_size
+        zeros = bytes(min(left, 2**20))
+        while left:
+            left -= file.write(zeros[:left])
+
+
 def _make(path: Path) -> None:
     """An empty regular file, whatever was there; the process itself can create none."""
+    if not path.is_symlink():
+        overwrite(path)  # the update of a process that was killed
     path.unlink(missing_ok=True)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
