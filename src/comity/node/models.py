@@ -14,7 +14,7 @@ from typing import final
 from comity.aggregation.layout import Layout, parse_layout
 from comity.aggregation.stages import Dealing, DroppedShares, Reveal, SilentShares
 from comity.aggregation.unmasking import Unmasker, gather
-from comity.commons.attempts import Closed
+from comity.commons.attempts import Closed, Revealing
 from comity.commons.state import Accepted, Study
 from comity.errors import Forged, MemberFault, MemberFaultKind, Unavailable
 from comity.learning.model import model_bytes_count
@@ -32,7 +32,6 @@ from comity.node.vectors import (
 )
 from comity.statements.rounds import RoundRecover, RoundReveal
 from comity.statements.studies import UpdateRule
-from comity.statements.wire import read
 from comity.values import BlobName, Seat
 
 
@@ -103,16 +102,10 @@ def _compute_again(station: Station, study: Study, result: Accepted, before: Mod
     attempt = next(ended for ended in study.ended if ended.opened.id == result.opened)
     closed = attempt.closed
     assert closed is not None, "what is accepted was closed"
-    reveals: dict[Seat, RoundReveal] = {}
-    recovers: dict[Seat, RoundRecover] = {}
-    for envelope in station.replica.entries(closed.index, result.index):
-        statement = read(envelope).statement
-        body, seat = statement.body, attempt.opened.seat(statement.author)
-        if isinstance(body, RoundReveal) and body.closed == closed.id and seat:
-            reveals.setdefault(seat, body)
-        if isinstance(body, RoundRecover) and body.closed == closed.id and seat:
-            recovers.setdefault(seat, body)
-    made = compute_next(station, study, closed, reveals, recovers, before)
+    # The log also holds void ones, said to mislead; only a replay tells which took effect.
+    then = station.replica.state_before(result.index).studies[study.id].current
+    assert isinstance(then, Revealing), "what is accepted was being revealed"
+    made = compute_next(station, study, closed, then.reveals, then.recovers, before)
     if (made.model, made.moments, made.total) != (result.model, result.moments, result.total):
         raise Forged(
             f"round {result.round_no}: this machine computes another model than the members"

@@ -60,6 +60,7 @@ class Replica:
         self.state: State = found(charter)
         self._unstored: list[Row] = []
         self._newest: StoredHead | None = None
+        self._past = (0, self.state)
         self._replay()
 
     def close(self) -> None:
@@ -167,6 +168,16 @@ class Replica:
         """Envelopes by index."""
         self.flush()
         return self.store.entries(start, stop)
+
+    def state_before(self, index: int) -> State:
+        """What the log meant before its entry `index`; replays it, so ask in rising order."""
+        start, state = self._past
+        if start > index:
+            start, state = 0, found(self.state.charter)
+        for at, envelope in enumerate(self.entries(start, index), start):
+            state, _ = apply(state, Entry(at, envelope, read(envelope).statement))
+        self._past = (index, state)
+        return state
 
     def _host_key(self, leaves: Sequence[bytes]) -> bytes | None:
         """The host's key: from the state, or from its founding statement among these entries."""
