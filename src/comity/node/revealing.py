@@ -38,7 +38,7 @@ from comity.node.stages import (
 )
 from comity.node.station import Station
 from comity.node.vectors import vector_check
-from comity.node.works import only_set, work_record
+from comity.node.works import check_work, joined_data, only_set, work_record
 from comity.statements.rounds import (
     DroppedShares,
     RoundAccept,
@@ -64,11 +64,11 @@ def say_confirm(station: Station, duty: SayConfirm) -> None:
     closed = duty.closed
     opened = closed.started.opened
     scope, seat = scope_of(opened), seat_of(station, opened)
-    study = station.replica.state.studies[opened.study]
-    consent = study.consents.get(station.member)
     members = members_of(opened, closed.survivors)
-    if consent is not None:
-        only = only_set(station, opened, consent.dataset, consent.version)
+    about = joined_data(station, opened, closed.started.joins)
+    if about is not None:
+        check_work(station, opened, *about, but=scope)
+        only = only_set(station, opened, *about, but=scope)
         if only is not None and only != members:
             raise Refused(
                 Rule.WORK_SUMMED_BEFORE, "this work was summed before over another set of members"
@@ -90,15 +90,14 @@ def _works(
     station: Station, closed: Closed, scope: Attempt, *, confirmed: bool, revealed: bool = False
 ) -> tuple[WorkRecord, ...]:
     opened = closed.started.opened
-    consent = station.replica.state.studies[opened.study].consents.get(station.member)
-    if consent is None:
+    about = joined_data(station, opened, closed.started.joins)
+    if about is None:
         return ()
     return (
         work_record(
             opened,
             scope,
-            consent.dataset,
-            consent.version,
+            *about,
             committed=seat_of(station, opened) in closed.commits,
             confirmed=confirmed,
             revealed=revealed,

@@ -15,7 +15,6 @@ from typing import final
 from comity.aggregation.dealing import rows_of
 from comity.aggregation.secagg import (
     RAND_BYTES,
-    committed,
     join,
     ready,
     resolve,
@@ -24,7 +23,7 @@ from comity.aggregation.secagg import (
 )
 from comity.aggregation.sharing import SEALING_RAND_BYTES, sealing_keys
 from comity.aggregation.stages import Joined, Ready, Started
-from comity.commons.attempts import Closed, Ended, Opened, closed_of, opened_of
+from comity.commons.attempts import Opened, closed_of, opened_of
 from comity.commons.attempts import Started as StartedFact
 from comity.commons.dealing import digest_of_joins
 from comity.commons.duties import (
@@ -46,10 +45,10 @@ from comity.commons.exposure import burned_set, exposed_by
 from comity.commons.gate import LocalFacts, check_open_time, check_run
 from comity.commons.phases import complainers
 from comity.commons.revealing import expected_close
-from comity.commons.state import Done, Outcome, State, Study
+from comity.commons.state import Outcome, State, Study
 from comity.errors import Refused, Rule
-from comity.node.models import forget_models
 from comity.node.practice import Practice, local_dataset
+from comity.node.remembering import lost_memory, resume, settle
 from comity.node.stages import (
     dealings_of,
     members_of,
@@ -60,7 +59,7 @@ from comity.node.stages import (
     stage_of,
 )
 from comity.node.station import Station, random_bytes
-from comity.node.works import check_work, ended_works, work_record
+from comity.node.works import check_work, joined_data, work_record
 from comity.statements.entries import Entry
 from comity.statements.rounds import (
     JoinedData,
@@ -90,6 +89,7 @@ class Rounds:
     def __init__(self, station: Station, on_trained: Callable[[], None]) -> None:
         self._station = station
         self._practice = Practice(station, on_trained)
+        resume(station)
 
     def close(self) -> None:
         """End the study processes."""
@@ -99,67 +99,13 @@ class Rounds:
 
     def applied(self, entry: Entry, outcome: Outcome) -> None:
         """An entry has been applied: forget what it makes superfluous."""
-        station, statement = self._station, entry.statement
-        state = station.replica.state
-        body, mine = statement.body, statement.author == station.member
-        if mine and isinstance(body, RoundCommit) and isinstance(outcome, Done):
-            self._after_commit(body.opened)
-        for study in state.studies.values():
-            for ended in study.ended[-1:]:
-                if ended.index == entry.index:
-                    self._after_end(ended)
-        self._practice.follow(state)
+        for opened in settle(self._station, entry, outcome):
+            self._practice.done(opened)
+        self._practice.follow(self._station.replica.state)
 
     def lost_memory(self, entry: Entry) -> None:
         """The log holds a statement of mine that my journal does not: amnesia (R8)."""
-        station, statement = self._station, entry.statement
-        for study in station.replica.state.studies.values():
-            if study.current is not None:
-                scope = scope_of(opened_of(study.current))
-                station.journal.mark_amnesia([scope])
-                station.journal.erase(scope)
-        tag = statement.body.tag
-        scope_said = _scope_said(station.replica.state, entry) if tag.startswith("round.") else None
-        station.journal.recall(
-            statement.id, seq=statement.seq, tag=tag, scope=scope_said, index=entry.index
-        )
-        LOG.error("amnesia: this folder lost a statement that the log holds tag=%s", tag)
-
-    def _after_commit(self, opened_id: StatementId) -> None:
-        """7: erase sigma and the seeds: my vector is safe with the host."""
-        for study in self._station.replica.state.studies.values():
-            if study.current is not None and opened_of(study.current).id == opened_id:
-                scope = scope_of(opened_of(study.current))
-                stage = stage_of(self._station, scope)
-                if isinstance(stage, Started):
-                    self._station.journal.shrink(scope, committed(stage).to_bytes())
-
-    def _after_end(self, ended: Ended) -> None:
-        """14: remember how it ended for R6, erase every secret of the attempt, drop the vectors."""
-        station, opened = self._station, ended.opened
-        seat = opened.seat(station.member)
-        if seat is None:
-            return
-        scope = scope_of(opened)
-        station.journal.record_work(*ended_works(station, ended, scope))
-        station.journal.erase(scope)
-        station.journal.erase_sealing(sha256(opened.sealing_keys[seat - 1]))
-        if ended.closed is not None:
-            self._drop_vectors(ended.closed, seat)
-        forget_models(station, station.replica.state.studies[opened.study])
-        station.forget_dealings()
-
-    def _drop_vectors(self, closed: Closed, seat: Seat) -> None:
-        station = self._station
-        mine = closed.commits.get(seat)
-        if mine is not None and station.blobs.finished(BlobName(mine.vector)):
-            target = station.work / f"{closed.id}.old"
-            station.blobs.give_up(BlobName(mine.vector), target)
-            station.scratch.give(target)
-        station.checked_sums.discard(closed.id)
-        fetched = station.sums.pop(closed.id, None)
-        if fetched is not None:
-            station.scratch.give(fetched[0])
+        lost_memory(self._station, entry)
 
     # -- the hosting member -------------------------------------------------------------------
 
@@ -190,6 +136,7 @@ class Rounds:
         check_run(state, station.member, study.id, station.site, facts)
         consent = study.consents[station.member]
         check_work(station, opened, consent.dataset, consent.version)
+        sealing_secret(station, opened)  # who cannot open its shares sits the attempt out (5.5)
         self._practice.prepare(study)
         stage, dealing = join(
             plan_of(opened),
@@ -262,7 +209,7 @@ class Rounds:
         station, started = self._station, duty.started
         opened = started.opened
         scope = scope_of(opened)
-        if self._refuses_set(started):
+        if self._refuses_set(started) or self._refuses_work(started, scope):
             return
         stage = self._masking(started, scope)
         trained = self._practice.update(started)
@@ -271,8 +218,9 @@ class Rounds:
         path, root = self._practice.mask(started, stage, trained)
         # The root was computed from the very bytes that were written and synced.
         station.blobs.adopt(path, BlobName(root), lambda _: None)
-        consent = station.replica.state.studies[opened.study].consents[station.member]
-        record = work_record(opened, scope, consent.dataset, consent.version, committed=True)
+        about = joined_data(station, opened, started.joins)
+        assert about is not None, "a participant has joined with its data"
+        record = work_record(opened, scope, *about, committed=True)
         body = RoundCommit(binding=started.binding, opened=opened.id, vector=root)
         station.say(body, scope=scope, works=[record])
 
@@ -290,10 +238,30 @@ class Rounds:
             )
         return bool(exposed)
 
+    def _refuses_work(self, started: StartedFact, scope: Attempt) -> bool:
+        """P6, R6: abandon when the yes, the data or the work are not what they were at the Join."""
+        station, opened = self._station, started.opened
+        state = station.replica.state
+        study = state.studies[opened.study]
+        about = joined_data(station, opened, started.joins)
+        consent = study.consents.get(station.member)
+        try:
+            if consent is None or about != (consent.dataset, consent.version):
+                raise Refused(Rule.NO_CONSENT, "the consent is not the one this site joined with")
+            check_work(station, opened, *about, but=scope)
+            if not self._practice.is_asked(opened):
+                check_run(state, station.member, study.id, station.site, self._facts(study))
+        except Refused as refused:
+            abandon(station, opened, None, str(refused))
+            return True
+        return False
+
     def _masking(self, started: StartedFact, scope: Attempt) -> Started:
         """Fix the binding: from here on polynomials and sigma are gone."""
         stage = stage_of(self._station, scope)
         if isinstance(stage, Started):
+            if stage.binding != started.binding:
+                raise Refused(Rule.NOT_AS_DERIVED, "this attempt was started otherwise before")
             return stage
         if not isinstance(stage, Ready):
             raise _lost()
@@ -378,19 +346,6 @@ def _live(state: State, opened_id: StatementId) -> Opened:
         if study.current is not None and opened_of(study.current).id == opened_id:
             return opened_of(study.current)
     raise Refused(Rule.ROUND_NOT_OPEN, "this attempt is not under way any more")
-
-
-def _scope_said(state: State, entry: Entry) -> Attempt | None:
-    """The attempt a round statement of mine was about, as far as it is still known."""
-    body = entry.statement.body
-    if isinstance(body, RoundOpen | RoundAbandon):
-        return Attempt(body.study, body.round_no, body.attempt)
-    opened_id = getattr(body, "opened", None)
-    for study in state.studies.values():
-        for attempt in (*study.ended, *([study.current] if study.current else [])):
-            if opened_of(attempt).id == opened_id:
-                return scope_of(opened_of(attempt))
-    return None
 
 
 def _lost() -> Refused:

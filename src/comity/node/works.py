@@ -7,11 +7,13 @@ may take part in another only if the first is sealed for this member, or shows t
 
 from __future__ import annotations
 
-from comity.commons.attempts import End, Ended, Opened
+from collections.abc import Mapping
+
+from comity.commons.attempts import End, Ended, JoinFact, Live, Opened, opened_of, started_of
 from comity.errors import Refused, Rule
 from comity.node.station import Station
 from comity.storage.ports import Attempt, Ending, WorkRecord
-from comity.values import DatasetId, Digest, MemberId, roster_digest
+from comity.values import DatasetId, Digest, MemberId, Seat, roster_digest
 
 
 def work_record(
@@ -42,14 +44,41 @@ def work_record(
     )
 
 
-def check_work(station: Station, opened: Opened, dataset: DatasetId, version: Digest) -> None:
-    """Refuse to join an attempt whose work might be summed over a second set (R6).
+def joined_data(
+    station: Station, opened: Opened, joins: Mapping[Seat, JoinFact]
+) -> tuple[DatasetId, Digest] | None:
+    """The data version of mine that an attempt is about: of my Join, else of my consent now.
 
+    A consent that changed or ended since the Join changes nothing about what was joined.
+    """
+    seat = opened.seat(station.member)
+    mine = joins.get(seat) if seat is not None else None
+    if mine is not None and mine.datasets:
+        return mine.datasets[0].dataset, mine.datasets[0].version
+    consent = station.replica.state.studies[opened.study].consents.get(station.member)
+    return None if consent is None else (consent.dataset, consent.version)
+
+
+def check_work(
+    station: Station,
+    opened: Opened,
+    dataset: DatasetId,
+    version: Digest,
+    *,
+    but: Attempt | None = None,
+) -> None:
+    """Refuse an attempt whose work might be summed over a second set (R6).
+
+    Asked before the Join, and again before the Commit and the Confirm: meanwhile a twin of the
+    study may have taken the work further.
+
+    Args:
+        but: this very attempt, once it is in the works itself.
     Raises:
         Refused(WORK_SUMMED_BEFORE): and what would have to hold.
     """
     for past in station.journal.works(dataset, version, opened.work):
-        if not (past.committed or past.confirmed or past.revealed):
+        if past.attempt == but or not (past.committed or past.confirmed or past.revealed):
             continue
         if past.ending in (Ending.SEALED, Ending.UNSTARTED):
             continue
@@ -65,10 +94,17 @@ def check_work(station: Station, opened: Opened, dataset: DatasetId, version: Di
 
 
 def only_set(
-    station: Station, opened: Opened, dataset: DatasetId, version: Digest
+    station: Station,
+    opened: Opened,
+    dataset: DatasetId,
+    version: Digest,
+    *,
+    but: Attempt | None = None,
 ) -> frozenset[MemberId] | None:
     """The one set over which I may confirm this work; None while every set is open."""
     for past in station.journal.works(dataset, version, opened.work):
+        if past.attempt == but:
+            continue
         if past.ending in (Ending.ACCEPTED, Ending.BURNED) and past.survivors is not None:
             return past.survivors
     return None
@@ -76,24 +112,47 @@ def only_set(
 
 def ended_works(station: Station, ended: Ended, scope: Attempt) -> list[WorkRecord]:
     """What an ended attempt becomes in memory: sealed only if it is sealed for me (R5)."""
-    opened = ended.opened
-    study = station.replica.state.studies[opened.study]
-    consent = study.consents.get(station.member)
     promised = station.journal.promised(scope)
-    if consent is None or ("round.commit" not in promised and "round.confirm" not in promised):
+    if "round.commit" not in promised and "round.confirm" not in promised:
         return []
-    sets = sorted(ended.sets, key=sorted)
+    return _works(station, ended, scope, frozenset(promised))
+
+
+def forgotten_works(station: Station, attempt: Live | Ended, scope: Attempt) -> list[WorkRecord]:
+    """What a node that lost its memory takes for true of an attempt it was in (R8).
+
+    It counts itself as having committed if the attempt was started, and as having said only what
+    the log shows: an Abandon that is there was true.
+    """
+    opened = opened_of(attempt)
+    seat = opened.seat(station.member)
+    if seat is None or started_of(attempt) is None:
+        return []
+    said = {"round.commit"}
+    mine = attempt.abandons.get(seat)
+    if mine is not None:
+        said |= {"round.abandon", "round.reveal"} if mine.released else {"round.abandon"}
+    return _works(station, attempt, scope, frozenset(said))
+
+
+def _works(
+    station: Station, attempt: Live | Ended, scope: Attempt, said: frozenset[str]
+) -> list[WorkRecord]:
+    opened, started = opened_of(attempt), started_of(attempt)
+    about = joined_data(station, opened, started.joins if started else {})
+    if about is None:
+        return []
+    sets = sorted(attempt.sets, key=sorted) if isinstance(attempt, Ended) else []
     return [
         work_record(
             opened,
             scope,
-            consent.dataset,
-            consent.version,
-            committed="round.commit" in promised,
-            confirmed="round.confirm" in promised,
-            revealed="round.reveal" in promised,
+            *about,
+            committed="round.commit" in said,
+            confirmed="round.confirm" in said,
+            revealed="round.reveal" in said,
             survivors=sets[0] if len(sets) == 1 else None,
-            ending=_ending(ended, frozenset(promised)),
+            ending=_ending(attempt, said) if isinstance(attempt, Ended) else Ending.OPEN,
         )
     ]
 
