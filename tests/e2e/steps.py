@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -165,7 +166,11 @@ class Desk:
         # The study processes stay warm for the next test: they cost half a second each.
         running = self.loop._rounds._practice._running
         for study, kept in list(running.items()):
-            if study in self.warm:
+            if study in self.warm and kept.sandbox.alive:
+                while kept.sandbox._asked is not None:  # the next test asks it afresh
+                    with suppress(ComityError):
+                        kept.sandbox.poll()
+                    time.sleep(0.002)
                 kept.asked, kept.trained = None, None
                 del running[study]
         self.loop._rounds.close()

@@ -44,12 +44,7 @@ EVERY = [f"{tag}@{point}" for tag in MEMBER for point in JOURNAL] + [
 OF_HOST = [
     f"{tag}@{point}" for tag in ("round.open", "round.start", "round.close") for point in JOURNAL
 ]
-SAMPLE = [
-    "round.join@committing",
-    "round.ready@unlinking",
-    "round.commit@committed",
-    "round.reveal@committed",
-]
+SAMPLE = ["round.join@committing", "round.commit@committed", "round.reveal@committed"]
 
 
 @contextmanager

@@ -172,7 +172,7 @@ def test_shares_that_are_no_polynomial_blame_the_dealer(commons: Make, tmp_path:
         assert world.study.ended[0].end is End.BURNED
 
 
-@pytest.mark.parametrize("twist", ["np.nan", "np.inf"])
+@pytest.mark.parametrize("twist", ["np.nan", pytest.param("np.inf", marks=pytest.mark.slow)])
 def test_an_update_that_is_not_finite_never_leaves_the_site(
     commons: Make, tmp_path: Path, twist: str
 ) -> None:
