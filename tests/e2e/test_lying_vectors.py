@@ -83,7 +83,7 @@ def test_a_vector_out_of_bounds_burns_the_attempt(
     commons: Make, tmp_path: Path, lie: object
 ) -> None:
     """Attacks 32, 45, 47: everybody rejects the total and says so; the same set may try again."""
-    prepared = commons(4)
+    prepared = commons(4, numbers=41)  # so that there is padding
     plain = Plain(prepared.text)
     with prepared.world(tmp_path) as world:
         until_asleep(world, "m2", "round.commit")
