@@ -36,7 +36,6 @@ from comity.log.notes import (
 from comity.values import INTEGER_MAX, LOG_SIZE_MAX, CommonsId, MemberId, is_slug
 
 ORIGIN_PREFIX: Final = "comity"
-_ORIGIN_BYTES_MAX: Final = 256
 _SIZE = re.compile(r"\A(0|[1-9][0-9]{0,12})\Z")
 _TIME_BYTES: Final = 8
 _SIGNATURE_BYTES: Final = 64

@@ -21,7 +21,6 @@ TILE_WIDTH: Final = 256
 TILE_HEIGHT: Final = 8
 ENTRIES: Final = -1
 """The level of an entry bundle."""
-HASH_TILE_BYTES_MAX: Final = TILE_WIDTH * HASH_BYTES
 ENTRY_BUNDLE_BYTES_MAX: Final = TILE_WIDTH * (ENVELOPE_BYTES_MAX + 2)
 
 EntryReader = Callable[[int, int], Sequence[bytes]]

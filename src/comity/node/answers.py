@@ -25,7 +25,6 @@ from comity.values import (
 
 _NoteText = Annotated[str, Meta(max_length=NOTE_BYTES_MAX)]
 _LineText = Annotated[str, Meta(max_length=1_024)]
-_BlobBytes = Annotated[int, Meta(ge=0, le=BLOB_BYTES_MAX)]
 T = TypeVar("T", bound=Struct)
 
 
