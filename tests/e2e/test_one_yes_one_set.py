@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from comity.commons.attempts import Confirming, Masking, opened_of, started_of
-from comity.errors import Rule
+from comity.errors import Rule, Unavailable
 from comity.node import wishes
 from comity.node.models import model_files
 from comity.node.stages import scope_of
@@ -216,6 +218,65 @@ def test_a_restored_node_counts_itself_as_committed(
         assert node.station.journal.has_amnesia(scope_of(opened))
         (work,) = node.station.journal.works(*about, opened.work)
         assert work.committed and work.ending is Ending.OPEN
+
+
+def test_a_running_node_reads_the_log_before_it_speaks(commons: Make, tmp_path: Path) -> None:
+    """R8: a copy from before its Confirm would say another one, under the same number, at once."""
+    with commons(4).world(tmp_path / "world") as world:
+        node = world.desk("m2")
+        until_asleep(world, "m2", "round.confirm")
+        scope, folder = scope_of(opened_of(world.attempt)), node.place.folder
+        shutil.copytree(folder, tmp_path / "backup")
+        node.wake()
+        node.sleep_before("round.accept")
+        world.let_time_pass(lambda: bool(world.said("round.reveal", "m2")))
+        node.die()
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "backup", folder)
+        node.restart()
+        ended: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                node.loop.run()
+            except BaseException as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        limit = time.monotonic() + 20
+        while not (node.loop._in_step and node.station.journal.has_amnesia(scope)):
+            assert time.monotonic() < limit and not ended, ended
+            time.sleep(0.01)
+        node.loop.stop()
+        thread.join(20)
+        assert not ended
+        logged = {said.id for said in world.log()}
+        promised = node.station.journal.promised(scope)
+        assert {"round.confirm", "round.reveal"} <= promised.keys()
+        assert set(promised.values()) <= logged, "it said nothing else in this attempt"
+
+
+def test_what_one_study_lacks_keeps_nothing_else_back(
+    commons: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One blob that nobody has, of any member: the node still delivers and cosigns."""
+    with commons(4).world(tmp_path) as world:
+        node = world.desk("m2")
+        until_asleep(world, "m2", "round.ready")
+
+        def nothing(*_: object) -> None:
+            raise Unavailable("the host does not have this")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("comity.node.rounds.dealings_of", nothing)
+            node.wake()
+            wishes.declare_dataset(node.station, "other-m2", node.place.table)
+            node.step()
+        assert "host does not have this" in node.station.faults["SayReady"]
+        (declared,) = world.said("dataset.declare", "m2")[1:]
+        assert world.outcome(declared.id) is None
+        world.run(world.results(1))
 
 
 def test_void_reveals_do_not_mislead_who_was_away(commons: Make, tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ class Loop:
         self._cosigned_at_s = 0
         self._handed_in = 0
         self._retry = False
+        self._in_step = True
 
     def stop(self) -> None:
         """Make `run` return soon; may be called from any thread or a signal handler."""
@@ -136,8 +137,9 @@ class Loop:
         """
         keep_freed_memory()
         poller = threading.Thread(target=self._poll, name="poll", daemon=True)
+        # Until it has the whole log, this node cannot know what it has said: it may be a copy (R8).
+        self._in_step = self._station.may_speak = False
         try:
-            self._work()
             poller.start()
             while not self._stopping.is_set():
                 self._serve(self._next_event())
@@ -179,7 +181,8 @@ class Loop:
                 pass
             case None:
                 self._flush()
-        self._work()
+        if self._in_step:
+            self._work()
 
     def _take(self, batch: Batch) -> None:
         station = self._station
@@ -200,6 +203,9 @@ class Loop:
             if head.cosignatures and replica.take_cosignatures(head.note, head.cosignatures):
                 self._flush()
                 station.journal.settled(replica.final_size)
+        newest = max((parse_signed_head(head.note).head.size for head in batch.heads), default=0)
+        if replica.state.size >= newest:
+            self._in_step = station.may_speak = True
         if self._on_change:
             self._on_change(station)
 
@@ -241,23 +247,24 @@ class Loop:
     def _work(self) -> None:
         """Do everything that is owed now, then cosign and deliver."""
         self._retry = False
-        try:
-            # A statement said here changes what is owed only once it is logged, so one pass is
-            # enough; the next entries wake the loop again.
-            for duty in duties(
-                self._station.replica.state,
-                self._station.member,
-                self._station.replica.final_size,
-                self._station.clock(),
-            ):
-                self._perform(duty)
-            self._station.deliver()
-            self._cosign()
-        except Unavailable as error:
-            LOG.info("waiting why=%s", describe(error))
-            self._retry = True
-        except Refused as error:
-            self._note("cosign", error)  # it lets us not read or cosign, say by a wrong clock
+        # A statement said here changes what is owed only once it is logged, so one pass is
+        # enough; the next entries wake the loop again.
+        for duty in duties(
+            self._station.replica.state,
+            self._station.member,
+            self._station.replica.final_size,
+            self._station.clock(),
+        ):
+            self._perform(duty)
+        # What one member or study lacks keeps nothing else back.
+        for send in (self._station.deliver, self._cosign):
+            try:
+                send()
+            except Unavailable as error:
+                LOG.info("waiting why=%s", describe(error))
+                self._retry = True
+            except Refused as error:
+                self._note("cosign", error)  # it lets us not read or cosign, say by a wrong clock
 
     def _perform(self, duty: Duty) -> None:
         if self._is_said(duty):
@@ -266,8 +273,9 @@ class Loop:
         try:
             self._dispatch(duty)
             self._station.faults.pop(subject, None)
-        except Unavailable:
-            raise
+        except Unavailable as error:
+            self._note(subject, error)
+            self._retry = True
         except Refused as error:
             if error.rule is not Rule.SAID_BEFORE:
                 self._note(subject, error)
@@ -372,7 +380,7 @@ class Loop:
                 batch = station.remote.entries(
                     station.replica.state.size + len(self._pending),
                     self._version,
-                    station.settings.poll_s,
+                    station.settings.poll_s if self._in_step else 0,
                 )
             except ComityError as error:
                 self._events.put(error)

@@ -82,6 +82,9 @@ class Station:
     faults: dict[str, str] = field(default_factory=dict)
     """What stands in the way at this site, in plain words, by study or other subject."""
 
+    may_speak: bool = True
+    """False while a running node has not read the whole log yet."""
+
     checked_sums: set[StatementId] = field(default_factory=set)
     """Closes whose sum this node has checked since it started."""
 
@@ -166,7 +169,10 @@ class Station:
             The statement's id.
         Raises:
             Refused: the rules or an earlier promise of this node forbid it; nothing is said.
+            Unavailable: this node may not speak yet.
         """
+        if not self.may_speak:
+            raise Unavailable("this node is still reading the host's log; ask again in a moment")
         now_s = self.clock()
         rule = check(self.replica.state, self.member, body, now_s)
         if rule is not None:
