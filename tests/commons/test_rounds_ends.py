@@ -100,6 +100,19 @@ def test_a_late_abandon_must_be_truthful_too() -> None:
     assert r.study.ended[-1].end is End.SEALED
 
 
+def test_nobody_says_that_it_revealed_before_anybody_could() -> None:
+    """One false word would burn what t true ones seal, and hold the round to one set for ever."""
+    for phase in ("masking", "confirming"):
+        r = stopped_in(phase)
+        b, *others = r.members[1:]
+        assert r.void(b, r.abandon(b, released=True)) is Rule.NOT_TRUTHFUL
+        everybody(r, "abandon", *others, r.host)
+        ended = r.study.ended[-1]
+        assert ended.end is End.SEALED
+        assert r.void(b, r.abandon(b, ended, released=True)) is Rule.NOT_TRUTHFUL
+        r.done(b, r.abandon(b, ended))
+
+
 def test_an_accepted_attempt_that_lacks_an_abandon_owes_none() -> None:
     r = stopped_in("accepted")
     b = r.members[1]

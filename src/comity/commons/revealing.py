@@ -237,6 +237,8 @@ def abandon(attempt: Live, seat: Seat, body: RoundAbandon) -> Live | Rule:
     confirms = attempt.confirms if isinstance(attempt, Confirming | Revealing | Halted) else {}
     reveals = attempt.reveals if isinstance(attempt, Revealing) else {}
     closed = closed_of(attempt)
+    if body.released and not isinstance(attempt, Revealing):
+        return Rule.NOT_TRUTHFUL  # nobody can have revealed; it would burn what is to be sealed
     if not _truthful(body, closed, confirmed=seat in confirms, revealed=seat in reveals):
         return Rule.NOT_TRUTHFUL
     fact = AbandonFact(body.released, body.closed)
@@ -245,6 +247,8 @@ def abandon(attempt: Live, seat: Seat, body: RoundAbandon) -> Live | Rule:
 
 def abandon_ended(ended: Ended, seat: Seat, body: RoundAbandon) -> Ended | Rule:
     """A late round.abandon: a burned attempt may still become sealed by it (R7)."""
+    if body.released and len(ended.confirmed) < ended.opened.quorum:
+        return Rule.NOT_TRUTHFUL
     if not _truthful(
         body, ended.closed, confirmed=seat in ended.confirmed, revealed=seat in ended.revealed
     ):
