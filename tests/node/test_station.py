@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from comity.commons.attempts import joins_of, opened_of
 from comity.errors import Forged, Misconfigured, Refused, Rule, Unavailable
+from comity.node.stages import seat_of
 from comity.node.station import open_station
 from comity.statements.governing import Seen
-from comity.values import DAY_S, BlobName, sha256
+from comity.values import DAY_S, ROW_BYTES, SEALED_BYTES, BlobName, sha256
 from tests.e2e.prepared import Make
+from tests.e2e.test_lying_members import until_asleep
 
 
 def test_what_the_rules_forbid_is_not_said(commons: Make, tmp_path: Path) -> None:
@@ -64,6 +67,34 @@ def test_a_blob_is_what_its_name_says(commons: Make, tmp_path: Path) -> None:
         assert station.blob(name).read_bytes() == true
         with pytest.raises(Unavailable):
             station.blob(sha256(b"nobody has it"))
+
+
+def test_dealings_come_together_and_each_is_what_its_join_says(
+    commons: Make, tmp_path: Path
+) -> None:
+    """Attack 46: one false blob among them is asked for by its name, and judged there."""
+    with commons(3).world(tmp_path) as world:
+        until_asleep(world, "m1", "round.confirm")
+        opened = opened_of(world.attempt)
+        joins = joins_of(world.attempt)
+        names = [joins[seat].blob for seat in sorted(joins)]
+        size = SEALED_BYTES * (opened.count - 1) + ROW_BYTES * opened.count
+        station, bulk = world.desk("m1").station, world.server.host.bulk
+        true = [path.read_bytes() for path in bulk.dealt(world.state, opened.id)[0]]
+        station.forget_dealings()
+        assert station.dealings(opened.id, names, size) == true
+        station.forget_dealings()
+        assert station.dealings(opened.id, names[:2], size) == true[:2], "one by one"
+        station.forget_dealings()
+        own = joins[seat_of(station, opened)].blob
+        false = next(place for place, name in enumerate(names) if name != own)
+        place = bulk.dealt(world.state, opened.id)[0][false]
+        place.chmod(0o600)
+        place.write_bytes(true[false][:-1] + b"?")
+        with pytest.raises(Forged):
+            station.dealings(opened.id, names, size)
+        place.write_bytes(true[false])
+        assert station.dealings(opened.id, names, size) == true
 
 
 def test_one_process_at_a_time_opens_a_folder(commons: Make, tmp_path: Path) -> None:

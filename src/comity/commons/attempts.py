@@ -298,6 +298,14 @@ def started_of(attempt: Live | Ended) -> Started | None:
             return attempt.started
 
 
+def joins_of(attempt: Live | Ended) -> Mapping[Seat, JoinFact]:
+    """The joins so far; none of an attempt that ended before its start."""
+    if isinstance(attempt, Joining | Readying | Resolving | Starting):
+        return attempt.joins
+    started = started_of(attempt)
+    return started.joins if started is not None else {}
+
+
 def closed_of(attempt: Live | Ended) -> Closed | None:
     """What round.close fixed; None before it."""
     match attempt:

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, final
 
-from comity.commons.attempts import Closing, Joining, Live, Masking, opened_of
+from comity.commons.attempts import Closing, Joining, Live, Masking, Opened, joins_of, opened_of
 from comity.commons.state import State
 from comity.errors import Malformed, Refused, Rule, Unavailable
 from comity.host.sums import FinishedSum, Sums
@@ -37,6 +37,8 @@ from comity.values import (
 )
 
 UPLOAD_BYTES_MAX: Final = BLOB_BYTES_MAX
+_FOUND_MAX: Final = 4_096
+"""Blobs of which it is remembered whose they are, so that not every member's folder is searched."""
 
 
 @final
@@ -55,6 +57,7 @@ class Bulk:
             member: FileBlobStore(folder / "blobs" / member, quota_bytes=share, hook=hook)
             for member in members
         }
+        self._found: dict[BlobName, FileBlobStore] = {}
         self._finished = FileBlobStore(folder / "sums")
         self._sums = Sums(folder / "rounds", self._finished)
 
@@ -116,6 +119,23 @@ class Bulk:
             return self._blobs[member].stored(name), False
         return path.stat().st_size, True
 
+    def dealt(self, state: State, opened: StatementId) -> tuple[list[Path], int]:
+        """The files of an attempt's join blobs, by seat, once joining is closed; bytes of each.
+
+        Raises:
+            Refused: NO_SUCH_THING, or PHASE_NOT_OPEN while members join. Unavailable: one is gone.
+        """
+        for study in state.studies.values():
+            for attempt in (study.current, *study.ended):
+                if attempt is None or opened_of(attempt).id != opened:
+                    continue
+                if isinstance(attempt, Joining):
+                    raise Refused(Rule.PHASE_NOT_OPEN, "members still join; ask when that is over")
+                joins = joins_of(attempt)
+                names = [BlobName(joins[seat].blob) for seat in sorted(joins)]
+                return [self._blob_path(name) for name in names], _dealt_bytes(opened_of(attempt))
+        raise Refused(Rule.NO_SUCH_THING, "no attempt with this round.open is in the log")
+
     def require(self, state: State, said: Statement) -> None:
         """Raise Unavailable unless the bulk bytes this statement needs are here, whole.
 
@@ -125,8 +145,7 @@ class Bulk:
             case RoundJoin() as join:
                 attempt = _live(state, join.opened)
                 if isinstance(attempt, Joining):
-                    n = attempt.opened.count
-                    whole = SEALED_BYTES * (n - 1) + ROW_BYTES * n
+                    whole = _dealt_bytes(attempt.opened)
                     self._require_blob("sealed shares", BlobName(join.blob), whole)
             case RoundCommit() as commit:
                 attempt = _live(state, commit.opened)
@@ -156,7 +175,21 @@ class Bulk:
 
     def _holding(self, name: BlobName) -> FileBlobStore | None:
         """Where the finished blob is, whoever sent it."""
-        return next((store for store in self._blobs.values() if store.finished(name)), None)
+        known = self._found.get(name)
+        if known is not None and known.finished(name):
+            return known
+        found = next((store for store in self._blobs.values() if store.finished(name)), None)
+        if found is not None:
+            if len(self._found) >= _FOUND_MAX:
+                self._found.clear()
+            self._found[name] = found
+        return found
+
+    def _blob_path(self, name: BlobName) -> Path:
+        store = self._holding(name)
+        if store is None:
+            raise _missing("sealed shares", name)
+        return store.path(name)
 
     def _require_blob(self, what: str, name: BlobName, whole: int | None = None) -> None:
         store = self._holding(name)
@@ -165,6 +198,10 @@ class Bulk:
         stored = store.stored(name)
         if whole is not None and stored != whole:
             raise Malformed(f"the {what} of this attempt have {whole} bytes, these {stored}")
+
+
+def _dealt_bytes(opened: Opened) -> int:
+    return SEALED_BYTES * (opened.count - 1) + ROW_BYTES * opened.count
 
 
 def _missing(what: str, name: str) -> Unavailable:

@@ -23,6 +23,7 @@ from starlette.responses import Response
 from comity.errors import ComityError, Forged, Malformed, Refused, Unavailable
 from comity.host.bodies import (
     FileRange,
+    FileRow,
     NotHere,
     Room,
     Times,
@@ -225,6 +226,17 @@ class Routes:
             raise Unavailable("the vectors are still being added; ask again") from None
         return _json({"root": done.root, "size": done.size_bytes})
 
+    async def get_dealings(self, request: Request) -> Response:
+        self._member(request)
+        numbers(request)
+        opened = request.path_params[NAME]
+        if not is_digest(opened):
+            raise NotHere("no attempt has this name")
+        state, dealt = self._host.published.state, self._host.bulk.dealt
+        paths, size = await asyncio.to_thread(dealt, state, StatementId(opened))
+        threads, room, times = self._bulk_threads, self._room, self._times
+        return FileRow(paths, size, threads=threads, room=room, times=times)
+
     async def _take(
         self, request: Request, upload: Upload, offset: int, member: MemberId
     ) -> Response:
@@ -274,6 +286,7 @@ def make_app(host: Host, *, clock: Callable[[], int], times: Times) -> tuple[App
         Address("blobs", True): (routes.blob, ("GET", "HEAD", "PUT")),
         Address("vectors", True): (routes.vector, ("HEAD", "PUT")),
         Address("sums", True): (routes.get_sum, ("GET",)),
+        Address("dealings", True): (routes.get_dealings, ("GET",)),
     }
     answered = {
         address: dict.fromkeys(methods, _answered(endpoint))

@@ -42,7 +42,7 @@ from comity.node.http_client import (
     TokenUnknown,
     WrongOffset,
 )
-from comity.node.sources import in_requests, opened_source, place_of, sha256_is, text_of
+from comity.node.sources import cut_evenly, in_requests, opened_source, place_of, sha256_is, text_of
 from comity.statements.readers import ask_to_read
 from comity.storage.ports import BlobCheck
 from comity.values import (
@@ -271,6 +271,18 @@ class Remote:
         if not same_bytes(digest.encode(), name.encode()):
             raise Forged(f"the bytes have SHA-256 {digest}, their name is {name}")
         return content
+
+    def dealings(self, opened: StatementId, count: int, bytes_each: int) -> Iterator[bytes]:
+        """The join blobs of an attempt, by seat, unchecked; asked for once, not again.
+
+        Args:
+            count: of joins in the log.
+        Raises:
+            Malformed: not so many bytes. Refused(PHASE_NOT_OPEN): members still join. Unavailable.
+        """
+        path, token = f"/dealings/{opened}", self._reader_token()
+        pieces = self._client.stream(path, query={}, count=count * bytes_each, token=token)
+        return cut_evenly(pieces, bytes_each)
 
     def read_chunks(self, name: BlobName, sizes: Iterable[int]) -> Iterator[memoryview]:
         """The bytes of a blob from its start, cut into pieces of these sizes, unchecked.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -76,3 +76,13 @@ def text_of(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         raise Malformed("a note and its lines are UTF-8") from None
+
+
+def cut_evenly(pieces: Iterable[bytes], bytes_each: int) -> Iterator[bytes]:
+    """The same bytes in pieces of one size; what is left over at the end is not given."""
+    come = bytearray()
+    for piece in pieces:
+        come += piece
+        while len(come) >= bytes_each:
+            yield bytes(come[:bytes_each])
+            del come[:bytes_each]

@@ -108,12 +108,11 @@ def dealings_of(
         Unavailable, Forged: the host does not serve a blob, or another one.
     """
     bytes_count = SEALED_BYTES * (opened.count - 1) + ROW_BYTES * opened.count
+    seats = sorted(joins)
+    blobs = station.dealings(opened.id, [joins[seat].blob for seat in seats], bytes_count)
     return {
         int(seat): Dealing(
-            fact.ephemeral_key,
-            fact.self_commit,
-            fact.rows_root,
-            station.dealing(fact.blob, bytes_count),
+            joins[seat].ephemeral_key, joins[seat].self_commit, joins[seat].rows_root, blob
         )
-        for seat, fact in joins.items()
+        for seat, blob in zip(seats, blobs, strict=True)
     }

@@ -41,7 +41,7 @@ from comity.statements.wire import Draft, read, sign
 from comity.storage.blobs import FileBlobStore
 from comity.storage.journal import SqliteJournal
 from comity.storage.ports import Attempt, WorkRecord
-from comity.values import NOTHING, BlobName, MemberId, StatementId
+from comity.values import NOTHING, BlobName, MemberId, StatementId, sha256
 
 LOG = logging.getLogger(__name__)
 
@@ -143,6 +143,25 @@ class Station:
                 known = self.remote.small_blob(BlobName(name), bytes_count)
             self._dealings[name] = known
         return known
+
+    def dealings(
+        self, opened: StatementId, names: Sequence[str], bytes_each: int
+    ) -> Sequence[bytes]:
+        """The join blobs of an attempt, in the order of `names`: all asked for at once.
+
+        What does not come so, or is another blob, is asked for by its own name.
+        Raises: as `dealing`.
+        """
+        missing = {name for name in names if name not in self._dealings}
+        if len(missing) > 1:
+            try:
+                for blob in self.remote.dealings(opened, len(names), bytes_each):
+                    name = sha256(blob)
+                    if name in missing:
+                        self._dealings[name] = blob
+            except ComityError as error:
+                LOG.debug("dealings one by one round_open=%s why=%s", opened, error)
+        return [self.dealing(name, bytes_each) for name in names]
 
     def forget_dealings(self) -> None:
         """Drop the join blobs of attempts that are over."""

@@ -57,7 +57,7 @@ class FileBlobStore:
         blob_bytes_max: int = BLOB_BYTES_MAX,
         hook: Hook = pass_by,
     ) -> None:
-        self._folder = folder
+        self._folder, self._folder_text = folder, str(folder)
         self._quota_bytes = quota_bytes
         self._blob_bytes_max = blob_bytes_max
         self._hook = hook
@@ -81,7 +81,8 @@ class FileBlobStore:
 
     def stored(self, name: BlobName) -> int:
         """Bytes here, that is the offset at which to resume; the full size once finished."""
-        for place in self._places(name):
+        whole = self._whole(name)
+        for place in (whole, f"{whole}.part"):
             size = _size(place)
             if size is not None:
                 return size
@@ -89,7 +90,7 @@ class FileBlobStore:
 
     def finished(self, name: BlobName) -> bool:
         """Whether the blob is complete, checked and durable."""
-        return _size(self._places(name)[0]) is not None
+        return _size(self._whole(name)) is not None
 
     def write(self, name: BlobName, offset: int, chunk: bytes | memoryview) -> None:
         """Append a chunk at exactly the stored offset: all of it or nothing."""
@@ -211,9 +212,14 @@ class FileBlobStore:
 
     def _places(self, name: BlobName) -> tuple[Path, Path]:
         """The file when finished, and before. No other text than a digest becomes a path."""
+        whole = self._whole(name)
+        return Path(whole), Path(f"{whole}.part")
+
+    def _whole(self, name: BlobName) -> str:
+        # As text: a path object costs several times what the look at the disk does.
         if not is_digest(name):
             raise Malformed("a blob's name is 64 lower-case hex digits")
-        return self._folder / name, self._folder / f"{name}.part"
+        return f"{self._folder_text}/{name}"
 
     def _charge(self, count: int) -> None:
         with self._turn:
@@ -309,10 +315,10 @@ def _is_at(part: Path, found: os.stat_result) -> bool:
         return False
 
 
-def _size(place: Path) -> int | None:
+def _size(place: Path | str) -> int | None:
     """Bytes of a regular file; None when there is none. A link is none."""
     try:
-        found = place.lstat()
+        found = os.lstat(place)
     except FileNotFoundError:
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
