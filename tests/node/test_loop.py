@@ -14,7 +14,7 @@ import pytest
 from comity.errors import ComityError, Unavailable
 from comity.host.serve import HostServer
 from comity.node import wishes
-from comity.node.loop import Wish
+from comity.node.events import Wish
 from comity.node.station import Station
 from comity.statements.governing import Seen
 from comity.values import SEEN_INTERVAL_S
@@ -73,6 +73,7 @@ def test_attack_03_a_host_restored_from_a_backup_is_shown_what_it_signed(tmp_pat
     (tmp_path / "backup").rename(places.host_folder)
     clock.now_s += 10
     with hosted(places, clock, port) as server:
+        desks[2].loop._in_step = desks[2].station.may_speak = False  # it has just been started
         desks[2].loop._serve(poll_fails(desks[2]))
         assert "you name a head of size 4" in desks[2].station.faults["host"]
         assert (places.host_folder / "halted").read_bytes()
@@ -87,6 +88,23 @@ def poll_fails(desk: Desk) -> ComityError:
     with pytest.raises(ComityError) as caught:
         desk.station.remote.entries(desk.state.size)
     return caught.value
+
+
+def test_who_may_not_read_yet_enters_all_the_same_and_says_nothing_else(tmp_path: Path) -> None:
+    """A host lets nobody read whom its log does not know, so the log cannot be read first."""
+    clock, port = Clock(), free_port()
+    places = found_places(tmp_path, ("a", "b", "c"), table=TABLE)
+    with hosted(places, clock, port) as server:
+        desks = desks_of(places, clock, port)
+        for desk in desks:
+            desk.loop._in_step = desk.station.may_speak = False
+            refused = poll_fails(desk)
+            desk.loop._serve(refused)
+            desk.loop._serve(refused)
+            assert not desk.station.may_speak
+        assert server.host.published.state.founded_size == server.host.published.state.size == 3
+    for desk in desks:
+        desk.close()
 
 
 def test_a_wish_is_granted_while_the_host_is_away(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def _sync(station: Station, ask: Ask, screen: Screen) -> None:
     with screen.waiting("reading the log from the host"):
         size = station.remote.status().size
         limit = time.monotonic() + SYNCED_WITHIN_S
-        while expect(Status, ask(AskStatus())).size < size:
+        while expect(Status, ask(AskStatus())).size < size or not station.may_speak:
             if time.monotonic() > limit:
                 raise Unavailable("the host has not shown its log in time; try again later")
             time.sleep(PAUSE_S)

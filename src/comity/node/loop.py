@@ -12,7 +12,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, final
 
 from comity.commons.duties import (
@@ -40,6 +39,7 @@ from comity.commons.duties import (
 from comity.commons.state import Outcome
 from comity.errors import ComityError, HostFault, Refused, Rule, Unavailable
 from comity.log.heads import cosign, parse_signed_head
+from comity.node.events import Event, Stopped, Trained, Wish
 from comity.node.remote import Batch
 from comity.node.revealing import say_accept, say_confirm, say_recover, say_reveal
 from comity.node.rounds import Rounds, round_tag
@@ -56,30 +56,6 @@ LOG = logging.getLogger(__name__)
 
 RETRY_S: Final = 1.0
 """How long to wait before asking again for what was unavailable."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """The study's process has answered."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """Something a person asks of the running node; `fulfil` runs in the loop's thread."""
-
-    fulfil: Callable[[Station], object]
-    answer: queue.Queue[object]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Leave the loop."""
-
-
-Event = Batch | Trained | Wish | Stopped | ComityError
 
 
 @final
@@ -170,11 +146,7 @@ class Loop:
             case Wish():
                 self._fulfil(event)
             case ComityError():
-                LOG.info("host not reached why=%s", describe(event))
-                self._station.faults["host"] = describe(event)
-                if isinstance(event, Refused) and event.rule is Rule.HEAD_UNKNOWN:
-                    # A host that forgot what it signed is shown it, and stops for good.
-                    self._handed_in = 0
+                self._unread(event)
             case Stopped():
                 return
             case Trained():
@@ -183,6 +155,23 @@ class Loop:
                 self._flush()
         if self._in_step:
             self._work()
+
+    def _unread(self, error: ComityError) -> None:
+        """The host gave no entries: say so, and do what needs none."""
+        station, why = self._station, describe(error)
+        if station.faults.get("host") != why:
+            LOG.info("host not reached why=%s", why)
+        station.faults["host"] = why
+        rule = error.rule if isinstance(error, Refused) else None
+        if rule is Rule.HEAD_UNKNOWN:
+            # A host that forgot what it signed is shown it, and stops for good.
+            self._handed_in = 0
+            self._send(self._cosign)
+        elif rule is Rule.UNKNOWN_AUTHOR and station.member not in station.replica.state.keys:
+            # Nobody reads before it has entered; and nothing but entering is owed before.
+            station.may_speak = True
+            self._work()
+            station.may_speak = self._in_step
 
     def _take(self, batch: Batch) -> None:
         station = self._station
@@ -257,14 +246,17 @@ class Loop:
         ):
             self._perform(duty)
         # What one member or study lacks keeps nothing else back.
-        for send in (self._station.deliver, self._cosign):
-            try:
-                send()
-            except Unavailable as error:
-                LOG.info("waiting why=%s", describe(error))
-                self._retry = True
-            except Refused as error:
-                self._note("cosign", error)  # it lets us not read or cosign, say by a wrong clock
+        self._send(self._station.deliver)
+        self._send(self._cosign)
+
+    def _send(self, send: Callable[[], None]) -> None:
+        try:
+            send()
+        except Unavailable as error:
+            LOG.debug("waiting why=%s", describe(error))
+            self._retry = True
+        except Refused as error:
+            self._note("cosign", error)  # it lets us not read or cosign, say by a wrong clock
 
     def _perform(self, duty: Duty) -> None:
         if self._is_said(duty):
