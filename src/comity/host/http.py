@@ -227,6 +227,7 @@ class Routes:
         return _json({"root": done.root, "size": done.size_bytes})
 
     async def get_dealings(self, request: Request) -> Response:
+        """The join blobs of an attempt, one after the other, by seat."""
         self._member(request)
         numbers(request)
         opened = request.path_params[NAME]
