@@ -257,6 +257,9 @@ class Loop:
             self._retry = True
         except Refused as error:
             self._note("cosign", error)  # it lets us not read or cosign, say by a wrong clock
+        except OSError as error:
+            self._note("disk", _disk(error))
+            self._retry = True
 
     def _perform(self, duty: Duty) -> None:
         if self._is_said(duty):
@@ -275,6 +278,9 @@ class Loop:
             raise
         except ComityError as error:
             self._note(subject, error)
+        except OSError as error:
+            self._note(subject, _disk(error))
+            self._retry = True
 
     def _is_said(self, duty: Duty) -> bool:
         """Whether this node has said what is owed, and only the log does not show it yet."""
@@ -385,3 +391,8 @@ class Loop:
 
 def _stopped() -> Unavailable:
     return Unavailable("the node has stopped; start it, and ask again")
+
+
+def _disk(error: OSError) -> Unavailable:
+    place = error.filename or "a file of this node"
+    return Unavailable(f"cannot use {place} ({error.strerror}); free space, then it goes on")

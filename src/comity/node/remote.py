@@ -58,6 +58,9 @@ PIECE_BYTES: Final = 4 * 2**20
 """Bytes of a blob in one request, unless fewer are left."""
 
 _ANSWER_BYTES_MAX: Final = 1_048_576
+_TRIES_AT_ONCE: Final = 2
+"""For what the caller keeps and sends again anyway: it has other things to do."""
+
 _ENTRIES_BYTES_MAX: Final = 16 * 2**20
 _DOWNLOAD_BYTES: Final = 64 * 2**20
 _TOKEN_LIFE_S: Final = 3_600
@@ -124,7 +127,11 @@ class Remote:
         answers: list[Posted] = []
         for batch in in_requests(envelopes):
             answer = self._client.ask(
-                "POST", "/statements", body=b"\n".join(batch), bytes_max=_ANSWER_BYTES_MAX
+                "POST",
+                "/statements",
+                body=b"\n".join(batch),
+                bytes_max=_ANSWER_BYTES_MAX,
+                tries=_TRIES_AT_ONCE,
             )
             answers += read_posted(answer.body, len(batch))
         return answers
@@ -157,7 +164,13 @@ class Remote:
         if note is not None:
             said["note"] = text_of(note)
         body = msgspec.json.encode(said)
-        self._ask("POST", "/cosignatures", body=body, bytes_max=_ANSWER_BYTES_MAX)
+        self._ask(
+            "POST",
+            "/cosignatures",
+            body=body,
+            bytes_max=_ANSWER_BYTES_MAX,
+            tries=_TRIES_AT_ONCE,
+        )
 
     def stored(self, name: BlobName, vector_of: StatementId | None = None) -> tuple[int, bool]:
         """How many bytes of a blob the host has, and whether it is complete and checked."""
