@@ -27,6 +27,7 @@ from comity.node.founding import enter_commons, new_charter, new_identity
 from comity.node.keyfile import load_keys
 from comity.node.reports import Status, StudyStatus
 from comity.node.wish_wire import AskStatus, Result, Wish
+from comity.values import sha256
 
 LIMIT_S = 120.0
 """How long the demo waits for any one step."""
@@ -115,8 +116,17 @@ class Parties:
                 studies="auto",
                 sandbox="warn",
             )
+            self._allow_study(party)
         self.charter = charter
         return charter
+
+    def _allow_study(self, party: Party) -> None:
+        """Its site policy says yes by itself to this one study file, and to no other."""
+        site = party.folder / "site.toml"
+        code = sha256(self.data.recipe.encode())
+        text = site.read_text(encoding="utf-8").replace("code = []", f'code = ["{code}"]')
+        assert code in text
+        site.write_text(text, encoding="utf-8")
 
     def start_host(self) -> None:
         """Start the host: a process of its own, with a folder of its own."""
