@@ -35,7 +35,7 @@ from starlette.routing import Route
 from bench.machine import Party, intervals, report
 from comity.aggregation.masks import Words
 from comity.aggregation.ring import Carries, add_into, chunk_count, chunk_words
-from comity.host.bodies import FileRange, Times, pieces_of
+from comity.host.bodies import FileRange, Room, Times, pieces_of
 from comity.host.serve import CONNECTIONS_MAX, KEEP_ALIVE_S, _Protocol
 from comity.node.http_client import HttpClient, Limits
 from comity.node.remote import PIECE_BYTES
@@ -44,7 +44,6 @@ from comity.values import CHUNK_WORDS
 
 SUM_BYTES: Final = 5
 WORD_BYTES: Final = 4
-_PIECE: Final = 512 * 1024
 _THREADS: Final = 4
 _LIMIT_S: Final = 120.0
 assert PIECE_BYTES == WORD_BYTES * CHUNK_WORDS, "one request is one chunk of the sum"
@@ -68,19 +67,21 @@ class Adder:
             np.asarray(np.memmap(path, np.uint8, "w+", shape=(size,))) for path in self._paths
         ]
         self._locks = [threading.Lock() for _ in range(chunk_count(words))]
-        self._begun: set[tuple[int, int, int]] = set()
+        self._begun: set[tuple[int, int]] = set()
         self._whole: defaultdict[int, int] = defaultdict(int)
         self._summed: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self._threads = ThreadPoolExecutor(_THREADS)
+        self._room = Room()
 
     async def take(self, request: Request) -> Response:
         """One chunk of one client's vector."""
         round_no, k = request.path_params["round_no"], request.path_params["k"]
-        loop, at = asyncio.get_running_loop(), 0
-        length = int(request.headers["content-length"])
-        async for piece in pieces_of(request, min(length, _PIECE), Times()):
-            await loop.run_in_executor(self._threads, self._add, round_no, k, at, piece)
-            at += len(piece)
+        held: list[bytes] = []
+        with self._room.one():
+            async for parts in pieces_of(request, self._room, Times()):
+                held += parts
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._threads, self._add, round_no, k, b"".join(held))
         if k == chunk_count(self._words) - 1:
             self._whole[round_no] += 1
             if self._whole[round_no] == self._clients:
@@ -93,25 +94,31 @@ class Adder:
         round_no = request.path_params["round_no"]
         await self._summed[round_no].wait()
         path = self._paths[round_no % 2]
-        return FileRange(path, 0, SUM_BYTES * self._words, self._threads, Times())
+        return FileRange(
+            path,
+            0,
+            SUM_BYTES * self._words,
+            threads=self._threads,
+            room=self._room,
+            times=Times(),
+        )
 
-    def _add(self, round_no: int, k: int, at: int, piece: memoryview) -> None:
+    def _add(self, round_no: int, k: int, piece: bytes) -> None:
         y = np.frombuffer(piece, np.uint32)
         with self._locks[k]:
-            lo, hi = self._place(round_no, k, at // WORD_BYTES, y.size)
-            if (round_no, k, at) in self._begun:
+            lo, hi = self._place(round_no, k)
+            if (round_no, k) in self._begun:
                 add_into(lo, hi, y)
             else:
-                self._begun.add((round_no, k, at))
+                self._begun.add((round_no, k))
                 np.copyto(lo, y)
                 hi.fill(0)
 
-    def _place(self, round_no: int, k: int, start: int, count: int) -> tuple[Words, Carries]:
+    def _place(self, round_no: int, k: int) -> tuple[Words, Carries]:
         total, whole = self._sums[round_no % 2], chunk_words(self._words, k)
         base = SUM_BYTES * CHUNK_WORDS * k
         words = total[base : base + WORD_BYTES * whole].view(np.uint32)
-        carries = total[base + WORD_BYTES * whole : base + SUM_BYTES * whole]
-        return words[start : start + count], carries[start : start + count]
+        return words, total[base + WORD_BYTES * whole : base + SUM_BYTES * whole]
 
 
 def serve(folder: Path, words: int, clients: int) -> None:
