@@ -62,7 +62,7 @@ class Site:
 
     def attack(self, body: str) -> Sandbox:
         """A warm sandbox whose next `train` runs `body`; made once, since most attacks end well."""
-        if not self.open or not self.open[-1].alive:
+        if not self.open or not self.open[-1].alive or has_ended(self.open[-1].pid):
             self.training(
                 "scope = globals() | locals() | {'OUT': None}\n"
                 "exec(open(os.environ['HOME'] + '/attack.py').read(), scope)\n"
@@ -78,6 +78,11 @@ class Site:
         card = sandbox.describe()
         place_model(sandbox, card)
         return sandbox
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a child has ended, though nobody has asked it anything since."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def place_model(sandbox: Sandbox, card: StudyCard) -> None:

@@ -57,10 +57,8 @@ from comity.values import (
 PIECE_BYTES: Final = 4 * 2**20
 """Bytes of a blob in one request, unless fewer are left."""
 
-_ANSWER_BYTES_MAX: Final = 1_048_576
-_TRIES_AT_ONCE: Final = 2
-"""For what the caller keeps and sends again anyway: it has other things to do."""
-
+_ANSWER_MAX: Final = 1_048_576
+_TWICE: Final = 2  # for what the caller keeps and sends again: it has other things to do
 _ENTRIES_BYTES_MAX: Final = 16 * 2**20
 _DOWNLOAD_BYTES: Final = 64 * 2**20
 _TOKEN_LIFE_S: Final = 3_600
@@ -115,7 +113,7 @@ class Remote:
 
     def status(self) -> HostStatus:
         """What the host tells anybody. Raises Malformed or Unavailable."""
-        answer = self._client.ask("GET", "/status", bytes_max=_ANSWER_BYTES_MAX)
+        answer = self._client.ask("GET", "/status", bytes_max=_ANSWER_MAX)
         return parse(answer.body, HostStatus)
 
     def post_statements(self, envelopes: Sequence[bytes]) -> list[Posted]:
@@ -126,12 +124,9 @@ class Remote:
         """
         answers: list[Posted] = []
         for batch in in_requests(envelopes):
+            said = b"\n".join(batch)
             answer = self._client.ask(
-                "POST",
-                "/statements",
-                body=b"\n".join(batch),
-                bytes_max=_ANSWER_BYTES_MAX,
-                tries=_TRIES_AT_ONCE,
+                "POST", "/statements", body=said, bytes_max=_ANSWER_MAX, tries=_TWICE
             )
             answers += read_posted(answer.body, len(batch))
         return answers
@@ -164,13 +159,7 @@ class Remote:
         if note is not None:
             said["note"] = text_of(note)
         body = msgspec.json.encode(said)
-        self._ask(
-            "POST",
-            "/cosignatures",
-            body=body,
-            bytes_max=_ANSWER_BYTES_MAX,
-            tries=_TRIES_AT_ONCE,
-        )
+        self._ask("POST", "/cosignatures", body=body, bytes_max=_ANSWER_MAX, tries=_TWICE)
 
     def stored(self, name: BlobName, vector_of: StatementId | None = None) -> tuple[int, bool]:
         """How many bytes of a blob the host has, and whether it is complete and checked."""
@@ -211,7 +200,7 @@ class Remote:
                         path,
                         query=query | {"offset": str(offset), "size": str(size)},
                         body=piece,
-                        bytes_max=_ANSWER_BYTES_MAX,
+                        bytes_max=_ANSWER_MAX,
                         tries=1,
                     )
                     taken = parse(answer.body, Stored)
@@ -327,7 +316,7 @@ class Remote:
         Raises:
             Refused(PHASE_NOT_OPEN): not yet. Unavailable: still adding after several tries.
         """
-        answer = self._ask("GET", f"/sums/{opened}", bytes_max=_ANSWER_BYTES_MAX, extra_s=30)
+        answer = self._ask("GET", f"/sums/{opened}", bytes_max=_ANSWER_MAX, extra_s=30)
         said = parse(answer.body, Sum)
         return SumInfo(said.root, said.size)
 
@@ -402,9 +391,7 @@ class Remote:
                     time_s=self._clock(),
                     statement_key=self._statement_key,
                 )
-                answer = self._client.ask(
-                    "POST", "/readers", body=request, bytes_max=_ANSWER_BYTES_MAX
-                )
+                answer = self._client.ask("POST", "/readers", body=request, bytes_max=_ANSWER_MAX)
                 token = parse(answer.body, Token)
                 self._token = token.token
                 # Renewed a little early, and never kept longer than the protocol says.
