@@ -21,9 +21,9 @@ from starlette.types import Receive, Scope, Send
 from comity.errors import Malformed, Unavailable
 
 QUERY_BYTES_MAX: Final = 512
-ROOM_BYTES: Final = 16 * 2**20
+ROOM_BYTES: Final = 2 * 2**20
 PIECE_BYTES_LEAST: Final = 64 * 2**10
-_PIECE: Final = 2**20
+_PIECE: Final = 2**19
 _PARTS_MAX: Final = 128
 
 
