@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from msgspec.structs import replace
 
 from comity.commons.attempts import joins_of, opened_of
 from comity.errors import Forged, Misconfigured, Refused, Rule, Unavailable
+from comity.node.answers import Posted
 from comity.node.stages import seat_of
-from comity.node.station import open_station
+from comity.node.station import WITHHELD_S, open_station
 from comity.statements.governing import Seen
+from comity.statements.wire import read
 from comity.values import DAY_S, ROW_BYTES, SEALED_BYTES, BlobName, sha256
 from tests.e2e.prepared import Make
 from tests.e2e.test_lying_members import until_asleep
@@ -47,6 +50,35 @@ def test_what_was_said_is_sent_after_a_restart_with_the_same_bytes(
         assert world.leaves()[-1] == envelope
         node.station.deliver()
         assert world.state.size == size + 1, "the host answers what it has with the same index"
+
+
+def test_attack_12_what_the_host_takes_and_does_not_log_is_noticed_and_sent_again(
+    commons: Make, tmp_path: Path
+) -> None:
+    """The host answers with an index and throws the statement away."""
+    with commons(3).world(tmp_path) as world:
+        node = world.desk("m1")
+        node.sync()
+        world.clock.now_s += DAY_S
+        station, honest = node.station, node.station.remote.post_statements
+
+        def lose(envelopes: Sequence[bytes]) -> list[Posted]:
+            return [Posted(10_000, None, None) for _ in envelopes]
+
+        setattr(station.remote, "post_statements", lose)  # noqa: B010 - a host that lies
+        said = station.say(Seen())
+        station.deliver()
+        setattr(station.remote, "post_statements", honest)  # noqa: B010
+        station.watch_own()
+        assert "withheld" not in station.faults, "it may still be on its way"
+        world.clock.now_s += WITHHELD_S
+        station.watch_own()
+        assert "has not logged it" in station.faults["withheld"]
+        station.deliver()
+        assert read(world.leaves()[-1]).statement.id == said
+        node.sync()
+        station.watch_own()
+        assert "withheld" not in station.faults
 
 
 def test_a_blob_is_what_its_name_says(commons: Make, tmp_path: Path) -> None:

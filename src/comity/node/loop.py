@@ -153,6 +153,7 @@ class Loop:
                 pass
             case None:
                 self._flush()
+                self._station.watch_own()
         if self._in_step:
             self._work()
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -44,6 +44,9 @@ from comity.storage.ports import Attempt, WorkRecord
 from comity.values import NOTHING, BlobName, MemberId, StatementId, sha256
 
 LOG = logging.getLogger(__name__)
+
+WITHHELD_S: Final = 60
+"""How long a statement that the host took may be missing from the log before it is said."""
 
 Clock = Callable[[], int]
 """POSIX seconds now."""
@@ -92,6 +95,7 @@ class Station:
     """Fetched sums of attempts under way, with their check values, by their Close."""
 
     _outbox: list[_Waiting] = field(default_factory=list)
+    _unlogged_since_s: int | None = None
     _dealings: dict[str, bytes] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -254,6 +258,24 @@ class Station:
             for envelope in self.journal.waiting()
             for statement in (read(envelope).statement,)
         ]
+
+    def watch_own(self) -> None:
+        """Notice statements of mine that the host has taken and not logged; send them again."""
+        author = self.replica.state.authors.get(self.member)
+        last, now_s = self.journal.last_said(), self.clock()
+        if last is None or self._outbox or last[0] <= (author.seq if author else -1):
+            self._unlogged_since_s = None
+            self.faults.pop("withheld", None)
+        elif self._unlogged_since_s is None:
+            self._unlogged_since_s = now_s
+        elif now_s - self._unlogged_since_s >= WITHHELD_S:
+            self._unlogged_since_s = now_s
+            self.faults["withheld"] = (
+                f"the host took what this node said and has not logged it for {WITHHELD_S} s;"
+                " it is sent again; if this stays, ask the other members what they see"
+            )
+            LOG.warning("withheld seq=%d", last[0])
+            self.deliver_again()
 
     def _send_blobs(self, body: Body) -> None:
         for name, vector_of in _needed(body):
