@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as dc_replace
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
-from comity.commons.attempts import Revealing
+from comity.aggregation.secagg import reveal
+from comity.aggregation.stages import Bystander, Committed, Reveal, Revealed, Survivors
+from comity.commons.attempts import End, Revealing
 from comity.commons.opening import expected_open
 from comity.errors import Rule
+from comity.node import revealing
 from comity.statements.rounds import (
     DroppedShares,
     RoundConfirm,
     RoundDispute,
     RoundOpen,
     RoundReady,
+    RoundRecover,
     RoundReveal,
 )
 from comity.values import Digest
@@ -234,3 +240,37 @@ def test_an_open_that_differs_from_the_derived_one_is_void(commons: Make, tmp_pa
         assert not world.said("round.join")
         host.wake()
         world.round(1)
+
+
+def test_attack_24_a_false_m_is_replaced_by_what_others_hold(
+    commons: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """m2 dropped, m1 reveals a false m for it: the others rebuild m1's mu, and the round ends."""
+    prepared = commons(4)
+    plain = Plain(prepared.text)
+    with prepared.world(tmp_path) as world:
+        world.desk("m2").sleep_before("round.commit")
+        until_asleep(world, "m1", "round.reveal")
+        world.desk("m2").wake()
+        liar, false_seat = world.desk("m1"), world.seat("m1")
+
+        def lying(stage: Committed | Bystander, survivors: Survivors) -> tuple[Revealed, Reveal]:
+            revealed, said = reveal(stage, survivors)
+            false = tuple(dc_replace(share, m=bytes(32)) for share in said.dropped)
+            return revealed, Reveal(said.beta, false)
+
+        liar.wake()
+        with monkeypatch.context() as lies:
+            lies.setattr(revealing, "reveal", lying)
+            liar.step()
+        world.let_time_pass(world.results(1))
+        same_as_plain(world, plain, (0, 1, 3), 4)
+        named = [
+            share.seat
+            for said in world.said("round.recover")
+            if isinstance(said.body, RoundRecover)
+            for share in said.body.silent
+        ]
+        assert set(named) == {false_seat}
+        assert len(named) >= 3, "t holders"
+        assert world.study.ended[0].end is End.ACCEPTED

@@ -179,7 +179,11 @@ def reveal(attempt: Live, seat: Seat, body: RoundReveal) -> Live | Rule:
 
 
 def recover(state: State, attempt: Live, seat: Seat, body: RoundRecover) -> Live | Rule:
-    """round.recover: by who revealed, past reveal_by, about survivors that have not."""
+    """round.recover: by who revealed, past reveal_by, about survivors that have not.
+
+    When some dropped, about any survivor: the m it revealed for one of them may be false, which
+    only the dealings show (5.8); its mu then comes from t holders.
+    """
     if not isinstance(attempt, Revealing):
         return _before_revealing(attempt)
     opened, closed = opened_of(attempt), attempt.closed
@@ -193,7 +197,8 @@ def recover(state: State, attempt: Live, seat: Seat, body: RoundRecover) -> Live
     named = [entry.seat for entry in body.silent]
     if {entry.seat for entry in said} & set(named):
         return Rule.SAID_BEFORE
-    if not (_ascending(named) and closed.survivors - attempt.reveals.keys() >= set(named)):
+    about = closed.survivors if closed.dropped else closed.survivors - attempt.reveals.keys()
+    if not (_ascending(named) and about >= set(named)):
         return Rule.NOT_AS_DERIVED
     if any((entry.mu is not None) != bool(closed.dropped) for entry in body.silent):
         return Rule.NOT_AS_DERIVED

@@ -49,7 +49,7 @@ from comity.statements.rounds import (
     SilentShares,
 )
 from comity.storage.ports import Attempt, WorkRecord
-from comity.values import BlobName, Seat
+from comity.values import ROSTER_MAX, BlobName, Seat
 
 LOG = logging.getLogger(__name__)
 
@@ -268,6 +268,8 @@ def say_accept(station: Station, duty: SayAccept) -> None:
         # A false share may still be replaced by those of others; the rest is final (12r).
         time_s = round_time_s(station.replica.state, opened)
         late = time_s >= opened.time_s + opened.deadlines.end_by_s
+        if fault.kind is MemberFaultKind.BAD_SHARE and _replace_false(station, attempt, fault):
+            return
         if late or fault.kind is not MemberFaultKind.BAD_SHARE:
             abandon(station, opened, closed.id, str(fault))
         raise
@@ -281,3 +283,27 @@ def say_accept(station: Station, duty: SayAccept) -> None:
         ),
         scope=scope_of(opened),
     )
+
+
+def _replace_false(station: Station, attempt: Revealing, fault: MemberFault) -> bool:
+    """Give my shares of survivors whose m was false, so that t holders rebuild their mu (5.8)."""
+    closed = attempt.closed
+    opened = closed.started.opened
+    scope = scope_of(opened)
+    stage = stage_of(station, scope)
+    mine = attempt.recovers.get(seat_of(station, opened))
+    said = {share.seat for share in mine.silent} if mine is not None else set()
+    false = (frozenset(map(Seat, fault.seats)) & closed.survivors & attempt.reveals.keys()) - said
+    early = round_time_s(station.replica.state, opened) < (
+        opened.time_s + opened.deadlines.reveal_by_s
+    )
+    if early or not false or not closed.dropped or not isinstance(stage, Revealed):
+        return False
+    part = ROSTER_MAX + min(false)
+    if f"round.recover#{part}" in station.journal.promised(scope):
+        return False
+    shares = recover(stage, frozenset(map(int, false)))
+    silent = tuple(SilentShares(beta=s.beta, seat=Seat(s.seat), mu=s.mu) for s in shares)
+    body = RoundRecover(closed=closed.id, opened=opened.id, silent=silent)
+    station.say(body, scope=scope, part=part)
+    return True

@@ -221,7 +221,7 @@ class SilentShares(Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 @final
 class RoundRecover(Struct, frozen=True, forbid_unknown_fields=True):
-    """Shares of survivors that confirmed or not, but did not reveal by reveal_by."""
+    """Shares of survivors that did not reveal by reveal_by, or revealed a false m."""
 
     tag: ClassVar[str] = "round.recover"
     closed: StatementIdField
