@@ -76,7 +76,12 @@ def test_all_rows_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     """Every measurement, in tiny sizes."""
     assert main(["--quick", "--folder", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    for words in ("peak memory of the host", "replaying a log", "secure aggregation", "processor time"):
+    for words in (
+        "peak memory of the host",
+        "replaying a log",
+        "secure aggregation",
+        "processor time",
+    ):
         assert words in printed
     assert list(tmp_path.iterdir()) == []
     assert not descendants(os.getpid())
