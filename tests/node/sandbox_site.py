@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comity.errors import Refused
+from comity.errors import Refused, StudyFault
 from comity.learning.model import model_bytes
 from comity.learning.study import StudyCard
 from comity.node.isolation import Limits
@@ -62,7 +62,7 @@ class Site:
 
     def attack(self, body: str) -> Sandbox:
         """A warm sandbox whose next `train` runs `body`; made once, since most attacks end well."""
-        if not self.open or not self.open[-1].alive or has_ended(self.open[-1].pid):
+        if not self.open or not self.open[-1].alive or not answers(self.open[-1]):
             self.training(
                 "scope = globals() | locals() | {'OUT': None}\n"
                 "exec(open(os.environ['HOME'] + '/attack.py').read(), scope)\n"
@@ -80,9 +80,13 @@ class Site:
         return sandbox
 
 
-def has_ended(pid: int) -> bool:
-    """Whether a child has ended, though nobody has asked it anything since."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+def answers(sandbox: Sandbox) -> bool:
+    """Whether it still answers: an attack may have ended its process a moment ago."""
+    try:
+        sandbox.describe()
+    except StudyFault:
+        return False
+    return True
 
 
 def place_model(sandbox: Sandbox, card: StudyCard) -> None:
