@@ -193,7 +193,7 @@ def test_attack_an_exception_carries_a_value_out(
 
 
 FORGED = (
-    "for h in range(3, 128):\n    try: os.write(h, LINE)\n    except OSError: pass\nos._exit(0)"
+    "for h in range(3, 4096):\n    try: os.write(h, LINE)\n    except OSError: pass\nos._exit(0)"
 )
 
 
