@@ -63,7 +63,7 @@ EXPECTED = {
 
 def _commands() -> list[str]:
     found = []
-    for name, command in getattr(get_command(app), "commands").items():  # noqa: B009
+    for name, command in getattr(get_command(app), "commands").items():  # noqa: B009  # the type has no such field
         below = getattr(command, "commands", None)
         found += [f"{name} {verb}" for verb in below] if below else [name]
     return sorted(found)

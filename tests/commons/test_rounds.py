@@ -55,7 +55,7 @@ TABLE = {
     "sealed":           "+    over over over over over over over over over over over +",
     "burned":           "+    over over over over over over over over over over over +",
     "accepted":         "near over over over over over over over over over over +    over",
-}  # fmt: skip
+}  # fmt: skip  # one case a line
 
 
 def body_for(r: Rounds, name: str, phase: str) -> tuple[MemberId, Body]:

@@ -102,7 +102,7 @@ def test_attack_07_weak_parameters(changes: dict[str, object]) -> None:
 def test_attack_08_a_host_picks_nobody() -> None:
     r = Rounds.of(5)
     keyed = [(member, sealing_key_id(r.study.enrolled[member].sealing_key or b""))
-             for member in r.members]  # fmt: skip
+             for member in r.members]  # fmt: skip  # reads as a table
     unknown = (r.members[0], sealing_key_id(sealing_key(999)))
     for roster in (keyed[:4], [*keyed[:4], unknown], [*keyed, keyed[0]], keyed[::-1]):
         body = bend(r.open(), roster=roster_digest(tuple(roster)))
@@ -145,7 +145,7 @@ def test_attack_22_a_complaint_is_answered_with_what_was_dealt() -> None:
         ResolvedShare(share.holder, share.path[:-1], share.plaintext),
         ResolvedShare(share.holder, (*share.path, bytes(32)), share.plaintext),
         ResolvedShare(share.holder, other.path, share.plaintext),
-    )  # fmt: skip
+    )  # fmt: skip  # reads as a table
     for lie in lies:
         assert r.void(b, bend(honest, share=lie)) is Rule.SHARE_DOES_NOT_FIT
     assert r.void(b, bend(honest, share=other)) is Rule.NO_SUCH_THING
@@ -323,7 +323,7 @@ def test_join_is_covered_by_consent_and_weights_by_the_plan() -> None:
     theirs = r.join(c).datasets[0]
     old = bend(mine, version=digest("old"))
     cases = (((theirs,), Rule.NO_CONSENT), ((old,), Rule.VERSION_NOT_DECLARED),
-             ((mine, mine), Rule.NOT_AS_DERIVED))  # fmt: skip
+             ((mine, mine), Rule.NOT_AS_DERIVED))  # fmt: skip  # reads as a table
     for datasets, rule in cases:
         assert r.void(b, bend(honest, datasets=datasets)) is rule
     assert r.void(b, bend(honest, weight=1)) is Rule.NOT_AS_DERIVED

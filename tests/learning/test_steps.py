@@ -133,7 +133,7 @@ def test_only_element_wise_calls_are_used() -> None:
     allowed = {
         "NDArray", "add", "astype", "divide", "dtype", "float32", "float64", "full", "multiply",
         "sign", "sqrt", "subtract", "uint32", "uint64", "zeros", "typing",
-    }  # fmt: skip
+    }  # fmt: skip  # a list to read
     tree = ast.parse(inspect.getsource(steps))
     used = {
         node.attr
