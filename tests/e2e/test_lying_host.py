@@ -18,7 +18,7 @@ from comity.commons.attempts import Closing, Confirming, Masking, Revealing
 from comity.commons.revealing import expected_close
 from comity.errors import ComityError, Forged, HostFault, HostFaultKind, Unavailable
 from comity.host import sums
-from comity.host.service import Verdict
+from comity.host.drafts import Verdict
 from comity.node import wishes
 from comity.node.vectors import WORD_BYTES
 from comity.statements.governing import Seen

@@ -14,8 +14,9 @@ from comity.commons import fold
 from comity.commons.state import Void
 from comity.errors import ComityError, Refused, Rule
 from comity.host.bodies import Times
+from comity.host.drafts import Logged
 from comity.host.serve import HostServer
-from comity.host.service import Host, Logged
+from comity.host.service import Host
 from comity.log.heads import TreeHead, cosign, parse_signed_head
 from comity.node.http_client import Limits
 from comity.node.remote import Posted, Remote

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from comity.errors import Forged, Malformed, Refused, Rule, Unavailable
-from comity.host.service import Logged
+from comity.host.drafts import Logged
 from comity.log.heads import TreeHead, cosign, parse_signed_head, verify_host
 from comity.statements.governing import Seen
 from comity.statements.studies import StudyRegister

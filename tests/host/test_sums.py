@@ -20,7 +20,8 @@ from comity.aggregation.ring import SumRoot, VectorRoot, add_into, chunk_count, 
 from comity.commons import rounds
 from comity.commons.attempts import Closing, Masking, started_of
 from comity.errors import Forged, Malformed, Refused, Rule, Unavailable
-from comity.host.service import Host, Logged
+from comity.host.drafts import Logged
+from comity.host.service import Host
 from comity.host.sums import VectorHash, add_vectors, vector_check
 from comity.statements.rounds import RoundCommit
 from comity.values import (

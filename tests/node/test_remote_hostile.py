@@ -233,11 +233,11 @@ def test_it_tries_again_but_not_for_ever() -> None:
 
     def answer(head: bytes) -> bytes:
         asked.append(head)
-        status = {"commons": COMMONS, "founded": False, "host": "a", "size": 0}
+        status = {"commons": COMMONS, "founded": False, "host": "a", "in_office": True, "size": 0}
         return http(json.dumps(status).encode()) if len(asked) == 3 else b""
 
     with serving(answer) as url:
-        assert asking(url).status() == Status(COMMONS, False, MemberId("a"), 0)
+        assert asking(url).status() == Status(COMMONS, False, MemberId("a"), True, 0)
         with pytest.raises(Unavailable):
             asking(url).status()
     assert len(asked) == 6

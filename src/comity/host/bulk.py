@@ -14,7 +14,17 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, final
 
-from comity.commons.attempts import Closing, Joining, Live, Masking, Opened, joins_of, opened_of
+from comity.commons.attempts import (
+    Closing,
+    Confirming,
+    Joining,
+    Live,
+    Masking,
+    Opened,
+    Revealing,
+    joins_of,
+    opened_of,
+)
 from comity.commons.state import State
 from comity.errors import Malformed, Refused, Rule, Unavailable
 from comity.host.sums import FinishedSum, Sums
@@ -86,17 +96,25 @@ class Bulk:
             Refused: PHASE_NOT_OPEN, or WRONG_PARTY when the member takes no part.
         """
         attempt = _live(state, opened)
-        if not isinstance(attempt, Masking):
+        if not isinstance(attempt, Masking | Closing | Confirming | Revealing):
             raise Refused(Rule.PHASE_NOT_OPEN, "vectors are taken between start and commit_by")
-        seat = attempt.started.opened.seat(member)
-        if seat is None or seat not in attempt.started.participants:
+        if isinstance(attempt, Masking | Closing):
+            started, commits = attempt.started, attempt.commits
+        else:
+            started, commits = attempt.closed.started, attempt.closed.commits
+        seat = started.opened.seat(member)
+        if seat is None or seat not in started.participants:
             raise Refused(Rule.WRONG_PARTY, f"{member} is no participant of this attempt")
+        # Once committing is over only what is committed is taken: another host had it, and is gone.
+        fact = commits.get(seat)
+        if not isinstance(attempt, Masking) and (fact is None or fact.vector != str(root)):
+            raise Refused(Rule.PHASE_NOT_OPEN, "vectors are taken between start and commit_by")
         return vector_upload(
             root,
-            self._sums.vectors(attempt.started.opened, seat),
-            binding=attempt.started.binding,
+            self._sums.vectors(started.opened, seat),
+            binding=started.binding,
             seat=seat,
-            words=attempt.started.opened.words,
+            words=started.opened.words,
         )
 
     def find(self, state: State, name: BlobName) -> Path | None:
@@ -116,6 +134,7 @@ class Bulk:
         """
         path = self.find(state, name)
         if path is None:
+            self._sums.add_again(state, name)
             return self._blobs[member].stored(name), False
         return path.stat().st_size, True
 

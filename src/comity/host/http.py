@@ -7,9 +7,8 @@ whole; compressed bodies are refused. Without a token a stranger learns only tha
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +19,14 @@ from msgspec import Meta, Struct
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from comity.errors import ComityError, Forged, Malformed, Refused, Unavailable
+from comity.errors import ComityError, Malformed, Unavailable
+from comity.host.answers import (
+    entries_answer,
+    fault_answer,
+    json_answer,
+    read_tail,
+    verdict_words,
+)
 from comity.host.bodies import (
     FileRange,
     FileRow,
@@ -29,7 +35,6 @@ from comity.host.bodies import (
     Times,
     TokenMissing,
     TooLarge,
-    WrongCoding,
     check_coding,
     numbers,
     pieces_of,
@@ -39,13 +44,14 @@ from comity.host.bodies import (
 from comity.host.dispatch import NAME, Address, Application, Endpoint
 from comity.host.pulse import Pulse
 from comity.host.readers import TOKEN_LIFE_S, Readers
-from comity.host.service import Host, Logged, Verdict
-from comity.host.told import Published, ShownHead
+from comity.host.service import Host
+from comity.host.told import Published
 from comity.host.uploads import Upload, stored_of
 from comity.statements.readers import REQUEST_BYTES_MAX
 from comity.storage.blobs import WrongOffset
 from comity.values import (
     BLOB_BYTES_MAX,
+    ENTRIES_PER_REQUEST_MAX,
     INTEGER_MAX,
     LOG_SIZE_MAX,
     NOTE_BYTES_MAX,
@@ -54,10 +60,10 @@ from comity.values import (
     MemberId,
     StatementId,
     is_digest,
-    u16,
 )
 
 POST_BYTES_MAX: Final = 256 * 1024
+TAIL_BYTES_MAX: Final = 16 * 2**20
 PIECE_BYTES_MAX: Final = 8 * 2**20
 WAIT_S_MAX: Final = 25
 _BULK_THREADS: Final = 4
@@ -108,11 +114,12 @@ class Routes:
     async def status(self, _: Request) -> Response:
         """What anybody may know: which commons, how long its log is, founded or not."""
         state = self._host.published.state
-        return _json(
+        return json_answer(
             {
                 "commons": state.commons,
                 "founded": state.founded_size > 0,
                 "host": state.host,
+                "in_office": self._host.in_office,
                 "size": state.size,
             }
         )
@@ -125,16 +132,23 @@ class Routes:
         if len(envelopes) > STATEMENTS_PER_REQUEST_MAX:
             raise TooLarge(f"at most {STATEMENTS_PER_REQUEST_MAX} statements a request")
         verdicts = await asyncio.wrap_future(self._host.submit(envelopes))
-        results = [_verdict(verdict) for verdict in verdicts]
-        return _json({"results": results, "size": self._host.published.state.size})
+        results = [verdict_words(verdict) for verdict in verdicts]
+        return json_answer({"results": results, "size": self._host.published.state.size})
 
     async def get_entries(self, request: Request) -> Response:
         """Entries from an index on, and the newest heads; waits for news when there are none."""
         member = self._member(request)
         asked = numbers(
-            request, start=("from", LOG_SIZE_MAX), version=INTEGER_MAX, wait_s=WAIT_S_MAX
+            request,
+            start=("from", LOG_SIZE_MAX),
+            version=INTEGER_MAX,
+            wait_s=WAIT_S_MAX,
+            proposed=1,
         )
         start, version = asked["from"], asked.get("version", 0)
+        if asked.get("proposed", 0):
+            body = await asyncio.to_thread(self._proposed_from, start)
+            return Response(body, media_type="application/octet-stream")
         self._host.alarm_if_ahead(member, start)
         await self.pulse.wait(start, version, asked.get("wait_s", 0))
         return Response(await self._entries_from(start), media_type="application/octet-stream")
@@ -150,10 +164,26 @@ class Routes:
             newest = told.newest_from(start)
             if newest is None:
                 newest = tuple(await asyncio.to_thread(self._host.entries, start))
-            answer = _entries_answer(told, start, newest)
+            answer = entries_answer(told, start, newest)
             if len(by_start) < _ANSWERS_MAX:
                 by_start[start] = answer
         return answer
+
+    def _proposed_from(self, start: int) -> bytes:
+        """The same without waiting, and with what a candidate proposes above its newest head."""
+        told = self._host.published
+        leaves = tuple(self._host.entries(start))
+        if start + len(leaves) >= told.state.size:
+            leaves += told.proposed[max(0, start - told.state.size) :]
+        return entries_answer(told, start, leaves[:ENTRIES_PER_REQUEST_MAX])
+
+    async def post_tail(self, request: Request) -> Response:
+        """What a member holds beyond this log, with the head over it."""
+        self._member(request)
+        numbers(request)
+        body = await read_body(request, TAIL_BYTES_MAX, self._times)
+        await asyncio.wrap_future(self._host.take_tail(read_tail(body)))
+        return json_answer({"size": self._host.published.state.size})
 
     async def post_cosignature(self, request: Request) -> Response:
         """A member's cosignature of a head, and the head as this host signed it."""
@@ -166,14 +196,14 @@ class Routes:
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise Malformed("expected {size, line} of a cosignature") from error
         await asyncio.wrap_future(self._host.cosign(said.size, line, note))
-        return _json({"size": said.size})
+        return json_answer({"size": said.size})
 
     async def post_reader(self, request: Request) -> Response:
         """A token for a member that shows its statement key."""
         numbers(request)
         body = await read_body(request, REQUEST_BYTES_MAX, self._times)
         token = self._readers.admit(self._host.published.state, body, self._clock())
-        return _json({"token": token, "expires_s": TOKEN_LIFE_S})
+        return json_answer({"token": token, "expires_s": TOKEN_LIFE_S})
 
     async def blob(self, request: Request) -> Response:
         """A blob to send, to ask about, or to read any range of."""
@@ -224,7 +254,7 @@ class Routes:
                 done = await asyncio.shield(asyncio.wrap_future(future))
         except TimeoutError:
             raise Unavailable("the vectors are still being added; ask again") from None
-        return _json({"root": done.root, "size": done.size_bytes})
+        return json_answer({"root": done.root, "size": done.size_bytes})
 
     async def get_dealings(self, request: Request) -> Response:
         """The join blobs of an attempt, one after the other, by seat."""
@@ -244,7 +274,7 @@ class Routes:
         """Store a piece while it streams in, and finish when it was the last."""
         stored, finished = stored_of(upload)
         if finished:
-            return _json({"stored": stored, "finished": True})
+            return json_answer({"stored": stored, "finished": True})
         check_coding(request)
         length = request.headers.get("content-length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 12):
@@ -264,7 +294,7 @@ class Routes:
         if at == upload.size:
             await loop.run_in_executor(self._bulk_threads, uploads.finish, upload)
             _LOG.info("stored blob=%s bytes=%d by=%s", upload.name, at, member)
-        return _json({"stored": at, "finished": at == upload.size})
+        return json_answer({"stored": at, "finished": at == upload.size})
 
     def _member(self, request: Request) -> MemberId:
         """Whose token came with the request."""
@@ -283,6 +313,7 @@ def make_app(host: Host, *, clock: Callable[[], int], times: Times) -> tuple[App
         Address("statements", False): (routes.post_statements, ("POST",)),
         Address("entries", False): (routes.get_entries, ("GET",)),
         Address("cosignatures", False): (routes.post_cosignature, ("POST",)),
+        Address("tails", False): (routes.post_tail, ("POST",)),
         Address("readers", False): (routes.post_reader, ("POST",)),
         Address("blobs", True): (routes.blob, ("GET", "HEAD", "PUT")),
         Address("vectors", True): (routes.vector, ("HEAD", "PUT")),
@@ -303,77 +334,18 @@ def _answered(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except ComityError as error:
-            return _fault(error)
+            return fault_answer(error)
         except (ClientDisconnect, TimeoutError):
-            return _fault(Unavailable("the request stopped coming; send the rest again"))
+            return fault_answer(Unavailable("the request stopped coming; send the rest again"))
         except Exception:
             _LOG.exception("request failed path=%s", request.scope["path"].encode())
-            return _fault(Unavailable("the host failed; its operator finds why in its log"))
+            return fault_answer(Unavailable("the host failed; its operator finds why in its log"))
 
     return answer
 
 
 async def _nothing(_: Request) -> Response:
-    return _fault(NotHere("there is nothing at this address"))
-
-
-_STATUS: Final[tuple[tuple[type[ComityError], int], ...]] = (
-    (TooLarge, 413),
-    (WrongCoding, 415),
-    (Malformed, 400),
-    (Forged, 403),
-    (Refused, 403),
-    (TokenMissing, 401),
-    (NotHere, 404),
-    (WrongOffset, 409),
-)
-
-
-def _fault(error: ComityError) -> Response:
-    status = next((code for kind, code in _STATUS if isinstance(error, kind)), 503)
-    said = _said(error)
-    if isinstance(error, WrongOffset):
-        said["stored"] = error.stored
-    return _json(said, status)
-
-
-def _said(error: ComityError) -> dict[str, str | int]:
-    """An error as JSON: the class a client knows, the rule, and words."""
-    kinds = (Malformed, Forged, Refused)
-    name = next((kind.__name__ for kind in kinds if isinstance(error, kind)), "Unavailable")
-    if isinstance(error, Refused):
-        code = error.rule.value
-        return {"error": name, "rule": code, "message": str(error).removesuffix(f" [{code}]")}
-    return {"error": name, "message": str(error)}
-
-
-def _verdict(verdict: Verdict) -> Mapping[str, str | int]:
-    match verdict:
-        case Logged(index, None):
-            return {"index": index, "outcome": "done"}
-        case Logged(index, rule):
-            assert rule is not None
-            return {"index": index, "outcome": "void", "rule": rule.value}
-        case _:
-            return _said(verdict)
-
-
-def _entries_answer(told: Published, start: int, leaves: Sequence[bytes]) -> bytes:
-    heads = [{"note": h.head.note.decode(), "cosignatures": _lines(h)} for h in told.shown]
-    line = {
-        "version": told.version,
-        "note": heads[-1]["note"] if heads else None,
-        "cosignatures": heads[-1]["cosignatures"] if heads else [],
-        "heads": heads,
-        "from": start,
-        "count": len(leaves),
-    }
-    parts = [part for leaf in leaves for part in (u16(len(leaf)), leaf)]
-    return b"".join((msgspec.json.encode(line), b"\n", *parts))
-
-
-def _lines(shown: ShownHead) -> list[str]:
-    return [line.decode() for line in shown.lines]
+    return fault_answer(NotHere("there is nothing at this address"))
 
 
 def _name(request: Request) -> BlobName:
@@ -391,7 +363,3 @@ def _stored_head(stored: int, finished: bool) -> Response:
             "x-comity-finished": "true" if finished else "false",
         }
     )
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(json.dumps(value).encode(), status, media_type="application/json")

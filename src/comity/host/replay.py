@@ -5,6 +5,7 @@ About 0.3 ms an entry. Source: log-and-provenance.md 5; attacks 2, 3.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
@@ -12,7 +13,7 @@ from typing import Final, final
 from comity.commons.charter import Charter
 from comity.commons.fold import admit, apply, found
 from comity.commons.state import State, Void
-from comity.errors import ComityError, Misconfigured, Rule, Unavailable
+from comity.errors import ComityError, Malformed, Misconfigured, Rule, Unavailable
 from comity.log.heads import TreeHead, parse_signed_head, verify_host
 from comity.log.merkle import Tree, leaf_hash
 from comity.storage.log_store import SqliteLogStore
@@ -23,6 +24,7 @@ HALTED: Final = "halted"
 """A file in the host's folder: the note of a head that this host signed and does not hold."""
 
 _ENTRIES_PER_READ: Final = 128
+_LOG = logging.getLogger(__name__)
 
 
 @final
@@ -36,13 +38,13 @@ class Replayed:
     voids: dict[int, Rule] = field(default_factory=dict)
 
 
-def replay(
-    folder: Path, store: SqliteLogStore, charter: Charter, *, origin: str, host_public: bytes
-) -> Replayed:
+def replay(folder: Path, store: SqliteLogStore, charter: Charter, *, origin: str) -> Replayed:
     """Fold the stored log from its start, checking every entry again.
 
+    The head must be signed by whoever is host after all entries, which need not be this host.
+
     Raises:
-        Misconfigured: an entry does not replay, the head is not ours, or the host has halted.
+        Misconfigured: an entry does not replay, nor the head, or the host has halted.
     """
     if (folder / HALTED).exists():
         raise Misconfigured(
@@ -67,14 +69,38 @@ def replay(
             if isinstance(outcome, Void):
                 replayed.voids[entry.index] = outcome.rule
     if head is not None:
-        _check_own_head(head, replayed.tree, origin, host_public)
-    host_keys = replayed.state.keys.get(charter.host)
-    if host_keys is not None and host_keys.keys.host != host_public:
-        raise Misconfigured(
-            f"this is not the host key of {charter.host}, which the charter names as host;"
-            " use that member's key file"
-        )
+        host_keys = replayed.state.keys.get(replayed.state.host)
+        _check_head(head, replayed.tree, origin, host_keys.keys.host if host_keys else None)
     return replayed
+
+
+def halt_if_forgotten(
+    folder: Path, note: bytes, origin: str, host_public: bytes, tree: Tree
+) -> None:
+    """Stop for good when a note shows that this key signed what is not stored here.
+
+    Raises:
+        Malformed, Forged: no head of this log, or not signed with this key. Unavailable: halted.
+    """
+    signed = parse_signed_head(note)
+    if signed.head.origin != origin:
+        raise Malformed("this is a head of another log")
+    verify_host(signed, host_public)
+    size = signed.head.size
+    if size <= tree.size and tree.root(size) == signed.head.root:
+        return
+    _LOG.critical("alarm=forgotten-head size=%d here=%d", size, tree.size)
+    (folder / HALTED).write_bytes(note)
+    refuse_when_halted(folder)
+
+
+def refuse_when_halted(folder: Path) -> None:
+    """Raise Unavailable when this host has been shown to have forgotten what it signed."""
+    if (folder / HALTED).exists():
+        raise Unavailable(
+            "this host has signed a head it does not remember, so it appends nothing more;"
+            " another member must host"
+        )
 
 
 def own_folder(folder: Path) -> Path:
@@ -86,16 +112,17 @@ def own_folder(folder: Path) -> Path:
     return folder
 
 
-def _check_own_head(stored: StoredHead, tree: Tree, origin: str, host_public: bytes) -> None:
+def _check_head(stored: StoredHead, tree: Tree, origin: str, host_public: bytes | None) -> None:
+    head = TreeHead(origin, tree.size, tree.root())
     try:
         signed = parse_signed_head(stored.note)
-        verify_host(signed, host_public)
+        if host_public is not None:
+            verify_host(signed, host_public)
     except ComityError as error:
         raise Misconfigured(
-            f"the stored head is not signed with this host key ({error}); use the key file"
-            " this folder was made with"
+            f"the stored head is not signed by the host of this log ({error}); restore the folder"
+            " from a member's copy"
         ) from error
-    head = TreeHead(origin, tree.size, tree.root())
     if signed.head != head or (stored.size, stored.root) != (head.size, head.root):
         raise Misconfigured(
             "the stored entries do not give the stored head; restore them from a member's copy"

@@ -14,7 +14,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, final
 
@@ -22,58 +22,42 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comity.commons.charter import Charter
 from comity.commons.fold import admit, apply, found, held_back
-from comity.commons.state import State, Void
-from comity.errors import ComityError, Malformed, Refused, Rule, Unavailable
+from comity.commons.state import State
+from comity.errors import ComityError, Refused, Rule, Unavailable
 from comity.host.bulk import Bulk
-from comity.host.replay import HALTED, own_folder, replay
-from comity.host.told import BATCH_BYTES_MAX, Published, ShownHead, newest_leaves
+from comity.host.drafts import (
+    Draft,
+    Logged,
+    Verdict,
+    may_sign,
+    only_proposed,
+    require_own_key,
+)
+from comity.host.replay import halt_if_forgotten, own_folder, refuse_when_halted, replay
+from comity.host.tails import Tail, supersedes, verify_tail
+from comity.host.told import BATCH_BYTES_MAX, Published, ShownHead, newest_leaves, shown_head
 from comity.log.heads import (
     TreeHead,
     is_final,
     origin_of,
     parse_cosignature,
-    parse_signed_head,
     sign_head,
     verify_cosignature,
-    verify_host,
 )
-from comity.log.merkle import leaf_hash
-from comity.statements.entries import Statement
-from comity.statements.governing import CommonsFound
 from comity.statements.keysets import check as check_envelope
 from comity.statements.wire import read
 from comity.storage.database import pass_by
+from comity.storage.dropped import keep_dropped
 from comity.storage.log_store import SqliteLogStore
-from comity.storage.ports import Hook, Row, StoredHead
-from comity.values import ENTRIES_PER_REQUEST_MAX, MemberId, StatementId
+from comity.storage.ports import Hook, StoredHead
+from comity.values import ENTRIES_PER_REQUEST_MAX, MemberId
 
 WAITING_MAX: Final = 1_024
+PROPOSED_MAX: Final = 4_096
+"""Entries that a candidate shows before it is host."""
+
 _ENTRIES_PER_READ: Final = 128
 _LOG = logging.getLogger(__name__)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """The statement is entry `index`; rule: by which it is void, None when it took effect."""
-
-    index: int
-    rule: Rule | None
-
-
-Verdict = Logged | ComityError
-"""What became of one statement: in the log, or why not."""
-
-
-@final
-@dataclass(slots=True)
-class _Draft:
-    """Entries on their way into one transaction."""
-
-    state: State
-    rows: list[Row]
-    indexes: dict[StatementId, int]
-    voids: dict[int, Rule]
 
 
 @final
@@ -83,12 +67,12 @@ class Host:
     Args:
         folder: made when absent; one process owns it.
         charter: of the commons.
-        host_key: the *host* key of the member the charter names.
+        host_key: the *host* key of the member that is host, or would be.
         now: POSIX seconds; only makes the version counter differ after a restart.
         hook: called at the commit points of the log store and the blob store.
     Raises:
-        Misconfigured: the stored log does not replay, or is another host's, or a member has shown
-            that this host signed more than is stored. Unavailable: another process, or the disk.
+        Misconfigured: the stored log does not replay, or a member has shown that this host signed
+            more than is stored. Unavailable: another process, or the disk.
     """
 
     def __init__(
@@ -116,8 +100,8 @@ class Host:
         except BaseException:
             self._store.close()
             raise
-        newest, final = self._stored_heads()
-        self._published = Published(state, newest, final, (), now() * 1_000)
+        self._draft: Draft | None = None
+        self._published = Published(state, *self._stored_heads(), (), now() * 1_000)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="host-writer")
         self.bulk.follow(state)
 
@@ -157,6 +141,18 @@ class Host:
         The future raises Malformed, Forged, or Refused(HEAD_UNKNOWN, UNKNOWN_AUTHOR).
         """
         return self._writer.submit(self._cosign, size, line, note)
+
+    def take_tail(self, tail: Tail) -> Future[None]:
+        """Take over what a member holds beyond this log, when its entries bear it out.
+
+        The future raises Malformed, Forged, Refused; Unavailable once this host must halt.
+        """
+        return self._writer.submit(self._take_tail, tail)
+
+    @property
+    def in_office(self) -> bool:
+        """Whether this key is the host's after all entries here; else it signs nothing (rule 8)."""
+        return may_sign(self._published.state, self._host_public)
 
     def entries(self, start: int) -> list[bytes]:
         """Entries from `start` on: as many as one answer takes."""
@@ -204,20 +200,23 @@ class Host:
 
     def _append(self, envelopes: Sequence[bytes]) -> list[Verdict]:
         """Admit each, then one transaction with all rows and the new head."""
-        self._refuse_when_halted()
+        refuse_when_halted(self._folder)
         self._settle_doubt()
         before = self._published
-        draft = _Draft(before.state, [], {}, {})
+        draft, self._draft = self._draft or Draft(before.state), None
         try:
             verdicts = [self._judge(draft, envelope) for envelope in envelopes]
-            if draft.rows:
+            if draft.rows and may_sign(draft.state, self._host_public):
                 self._commit(before, draft)
+            elif draft.rows:
+                self._propose(draft)
+                verdicts = [only_proposed(verdict, before.state.size) for verdict in verdicts]
         except BaseException:
             self._tree.truncate(before.state.size)
             raise
         return verdicts
 
-    def _judge(self, draft: _Draft, envelope: bytes) -> Verdict:
+    def _judge(self, draft: Draft, envelope: bytes) -> Verdict:
         try:
             said = read(envelope).statement
             known = draft.indexes.get(said.id, self._indexes.get(said.id))
@@ -229,28 +228,69 @@ class Host:
                     f"too many statements of {said.author} were void today; try again tomorrow",
                 )
             entry = admit(draft.state, self._tree, envelope)
-            self._require_own_key(said)
+            require_own_key(said, self._charter.host, self._host_public)
             self.bulk.require(draft.state, said)
+            after, outcome = apply(draft.state, entry)
+            if may_sign(draft.state, self._host_public) > may_sign(after, self._host_public):
+                raise Unavailable(
+                    f"with this entry {after.host} is host, and signs it: send it to that host"
+                )
+            if len(draft.rows) >= PROPOSED_MAX and not may_sign(after, self._host_public):
+                raise Unavailable(f"{after.host} is host, not this one; send it there")
         except ComityError as error:
             return self._alarmed(draft.state, envelope, error)
-        draft.state, outcome = apply(draft.state, entry)
-        leaf = leaf_hash(envelope)
-        self._tree.append(leaf)
-        draft.rows.append(Row(envelope, leaf, said.id, said.author, said.seq))
-        draft.indexes[said.id] = entry.index
-        rule = outcome.rule if isinstance(outcome, Void) else None
-        if rule is not None:
-            draft.voids[entry.index] = rule
+        logged = draft.add(entry, after, outcome)
+        self._tree.append(draft.rows[-1].leaf_hash)
         _LOG.info(
             "appended tag=%s index=%d by=%s void=%s",
             said.body.tag,
             entry.index,
             said.author,
-            rule.value if rule else "no",
+            logged.rule.value if logged.rule else "no",
         )
-        return Logged(entry.index, rule)
+        return logged
 
-    def _commit(self, before: Published, draft: _Draft) -> None:
+    def _propose(self, draft: Draft) -> None:
+        """Show entries that no head covers: who is not host yet can do no more (rule 8)."""
+        self._draft = draft
+        before = self._published
+        leaves = tuple(row.leaf for row in draft.rows)
+        if leaves != before.proposed:
+            self._tell(replace(before, proposed=leaves, version=before.version + 1))
+
+    def _take_tail(self, tail: Tail) -> None:
+        refuse_when_halted(self._folder)
+        self._settle_doubt()
+        before = self._published
+        self._draft = None
+        self._tree.truncate(before.state.size)
+        checked = verify_tail(
+            tail, state=before.state, store=self._store, origin=self.origin, charter=self._charter
+        )
+        if checked is None:
+            return
+        if may_sign(checked.state, self._host_public):
+            # Signed with this very key, and not here: restored from a backup.
+            halt_if_forgotten(self._folder, tail.note, self.origin, self._host_public, self._tree)
+        if checked.keep < before.state.size:
+            if not supersedes(checked, before.state):
+                raise Refused(
+                    Rule.HEAD_UNKNOWN,
+                    f"the tail leaves this log at entry {checked.keep} and is no newer epoch, nor"
+                    " longer: hand in the history that the members' new host signs",
+                )
+            keep_dropped(self._folder, self._store, checked.keep)
+        self._in_doubt = True
+        if before.head is None:
+            self._store.append(checked.rows, None, checked.head)
+        else:
+            self._store.replace_tail(checked.keep, checked.rows, before.head, checked.head)
+        # Die here: the next start replays what the store holds; the proposal is handed in again.
+        _LOG.warning("took a tail from=%d to=%d", checked.keep, checked.head.size)
+        self._publish(self._take_stored_log(), *self._stored_heads(), ())
+        self._in_doubt = False
+
+    def _commit(self, before: Published, draft: Draft) -> None:
         head = TreeHead(self.origin, self._tree.size, self._tree.root())
         note = sign_head(head, self._host_key).note()
         new = StoredHead(head.size, head.root, note)
@@ -272,8 +312,12 @@ class Host:
         leaves: tuple[bytes, ...],
     ) -> None:
         self.bulk.follow(state)  # first: whoever sees the state may send vectors for it
+        proposed = tuple(row.leaf for row in self._draft.rows) if self._draft else ()
         version = self._published.version + 1
-        self._published = Published(state, newest, final, leaves, version)
+        self._tell(Published(state, newest, final, leaves, version, proposed))
+
+    def _tell(self, told: Published) -> None:
+        self._published = told
         for on_change in self._listeners:
             on_change()
 
@@ -289,7 +333,7 @@ class Host:
     def _cosign(self, size: int, line: bytes, note: bytes | None) -> None:
         self._settle_doubt()
         if note is not None:
-            self._halt_if_forgotten(note)
+            halt_if_forgotten(self._folder, note, self.origin, self._host_public, self._tree)
         state = self._published.state
         cosignature = parse_cosignature(line)
         member = cosignature.member
@@ -315,28 +359,18 @@ class Host:
 
     def _stored_heads(self) -> tuple[ShownHead | None, ShownHead | None]:
         """The newest head and the newest final one, with their cosignatures."""
-        return self._shown(self._store.head()), self._shown(
-            self._store.head_at(self._store.final())
+        return shown_head(self._store, self._store.head()), shown_head(
+            self._store, self._store.head_at(self._store.final())
         )
-
-    def _shown(self, head: StoredHead | None) -> ShownHead | None:
-        if head is None:
-            return None
-        return ShownHead(head, tuple(line for _, line in self._store.cosignatures(head.size)))
 
     def _take_stored_log(self) -> State:
-        replayed = replay(
-            self._folder,
-            self._store,
-            self._charter,
-            origin=self.origin,
-            host_public=self._host_public,
-        )
+        replayed = replay(self._folder, self._store, self._charter, origin=self.origin)
+        self._draft = None
         self._tree, self._indexes = replayed.tree, replayed.indexes
         self._voids = replayed.voids
         return replayed.state
 
-    def _is_entry(self, draft: _Draft, index: int, envelope: bytes) -> bool:
+    def _is_entry(self, draft: Draft, index: int, envelope: bytes) -> bool:
         stored = index - (draft.state.size - len(draft.rows))
         if stored >= 0:
             return draft.rows[stored].leaf == envelope
@@ -353,36 +387,3 @@ class Host:
             except (KeyError, ComityError) as alarm:
                 return alarm if isinstance(alarm, ComityError) else error
         return error
-
-    def _require_own_key(self, said: Statement) -> None:
-        body = said.body
-        if (
-            isinstance(body, CommonsFound)
-            and said.author == self._charter.host
-            and body.key_set.keys.host != self._host_public
-        ):
-            raise Refused(
-                Rule.WRONG_PARTY,
-                f"{said.author} brings another host key than this process signs with;"
-                " start the host with that member's key file",
-            )
-
-    def _halt_if_forgotten(self, note: bytes) -> None:
-        """Stop for good when a note shows that this key signed what is not stored here."""
-        signed = parse_signed_head(note)
-        if signed.head.origin != self.origin:
-            raise Malformed("this is a head of another log")
-        verify_host(signed, self._host_public)
-        size = signed.head.size
-        if size <= self._tree.size and self._tree.root(size) == signed.head.root:
-            return
-        _LOG.critical("alarm=forgotten-head size=%d here=%d", size, self._tree.size)
-        (self._folder / HALTED).write_bytes(note)
-        self._refuse_when_halted()
-
-    def _refuse_when_halted(self) -> None:
-        if (self._folder / HALTED).exists():
-            raise Unavailable(
-                "this host has signed a head it does not remember, so it appends nothing more;"
-                " another member must host"
-            )

@@ -170,6 +170,13 @@ class Sums:
                 raise Refused(Rule.PHASE_NOT_OPEN, "members still commit; ask when that is closed")
         raise Refused(Rule.NO_SUCH_THING, "no attempt with this round.open is in the log")
 
+    def add_again(self, state: State, root: BlobName) -> None:
+        """Add up once more a sum that another host closed, when its vectors are here."""
+        for study in state.studies.values():
+            closed = closed_of(study.current) if study.current is not None else None
+            if closed is not None and closed.sum == str(root):
+                self._schedule(closed.started, closed.commits, True)
+
     def holds_sum(self, opened: Opened, root: Digest) -> bool:
         """Whether the sum with that root is stored whole."""
         name = BlobName(root)
@@ -203,6 +210,11 @@ class Sums:
             new = sorted(commits.keys() - running.added)
             if not new and not closing:
                 return
+            missing = [
+                seat for seat in new if not self.holds_vector(opened, seat, commits[seat].vector)
+            ]
+            if missing:
+                raise Unavailable(f"the vectors of seats {missing} are not here yet")
             paths = [
                 self.vectors(opened, seat).path(BlobName(commits[seat].vector)) for seat in new
             ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from comity.commons.state import State
+from comity.storage.log_store import SqliteLogStore
 from comity.storage.ports import StoredHead
 
 LEAVES_MAX: Final = 256
@@ -35,7 +36,7 @@ class Published:
     """What the host tells: a state, its heads, and a counter.
 
     newest: None before the first entry. final: the newest final head, if any. leaves: the newest
-    entries, up to the state's size.
+    entries, up to the state's size. proposed: what would follow, without a head, at a candidate.
     """
 
     state: State
@@ -43,6 +44,7 @@ class Published:
     final: ShownHead | None
     leaves: tuple[bytes, ...]
     version: int
+    proposed: tuple[bytes, ...] = ()
 
     @property
     def head(self) -> StoredHead | None:
@@ -63,6 +65,13 @@ class Published:
             return None
         found = self.leaves[start - first :]
         return found if sum(map(len, found)) <= BATCH_BYTES_MAX else None
+
+
+def shown_head(store: SqliteLogStore, head: StoredHead | None) -> ShownHead | None:
+    """A stored head with its cosignatures."""
+    if head is None:
+        return None
+    return ShownHead(head, tuple(line for _, line in store.cosignatures(head.size)))
 
 
 def newest_leaves(before: Iterable[bytes], added: Iterable[bytes]) -> tuple[bytes, ...]:

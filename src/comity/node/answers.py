@@ -76,11 +76,15 @@ class SumInfo:
 
 @final
 class HostStatus(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a host tells anybody. size: entries in its log. host: the member in office."""
+    """What a host tells anybody. size: entries in its log. host: the member in office there.
+
+    in_office: whether it is that member's; else it is a candidate, or was replaced.
+    """
 
     commons: CommonsIdField
     founded: bool
     host: MemberField
+    in_office: bool
     size: Count
 
 

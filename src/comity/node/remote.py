@@ -42,7 +42,16 @@ from comity.node.http_client import (
     TokenUnknown,
     WrongOffset,
 )
-from comity.node.sources import cut_evenly, in_requests, opened_source, place_of, sha256_is, text_of
+from comity.node.sources import (
+    cut_evenly,
+    cut_to,
+    in_requests,
+    opened_source,
+    place_of,
+    sha256_is,
+    tail_body,
+    text_of,
+)
 from comity.statements.readers import ask_to_read
 from comity.storage.ports import BlobCheck
 from comity.values import (
@@ -131,15 +140,22 @@ class Remote:
             answers += read_posted(answer.body, len(batch))
         return answers
 
-    def entries(self, start: int, version: int = 0, wait_s: int = 0) -> Batch:
+    def entries(
+        self, start: int, version: int = 0, wait_s: int = 0, *, proposed: bool = False
+    ) -> Batch:
         """Entries from index `start` on, and the newest heads.
 
         The host answers at once when its log is longer than `start` or something was cosigned since
         `version`; otherwise when that happens, at the latest after `wait_s` (0 to 25) seconds.
+
+        Args:
+            proposed: at once, and with what a candidate proposes above its newest head.
         Raises:
             Malformed, Unavailable. Refused(CLOCK_APART, UNKNOWN_AUTHOR): it lets us not read.
         """
         query = {"from": str(start), "version": str(version), "wait_s": str(wait_s)}
+        if proposed:
+            query["proposed"] = "1"
         answer = self._ask(
             "GET", "/entries", query=query, bytes_max=_ENTRIES_BYTES_MAX, extra_s=wait_s
         )
@@ -160,6 +176,14 @@ class Remote:
             said["note"] = text_of(note)
         body = msgspec.json.encode(said)
         self._ask("POST", "/cosignatures", body=body, bytes_max=_ANSWER_MAX, tries=_TWICE)
+
+    def post_tail(self, note: bytes, start: int, leaves: Sequence[bytes]) -> None:
+        """Hand in what this member holds beyond the peer's log, and the head over it.
+
+        Raises:
+            Malformed, Forged, Refused: it takes it not. Unavailable.
+        """
+        self._ask("POST", "/tails", body=tail_body(note, start, leaves), bytes_max=_ANSWER_MAX)
 
     def stored(self, name: BlobName, vector_of: StatementId | None = None) -> tuple[int, bool]:
         """How many bytes of a blob the host has, and whether it is complete and checked."""
@@ -297,18 +321,7 @@ class Remote:
         size = self._size_there(name, BLOB_BYTES_MAX)
         if size != sum(wanted):
             raise Malformed(f"expected a blob of {sum(wanted)} bytes, the host has {size}")
-        room = memoryview(bytearray(max(wanted, default=0)))
-        pieces = self._download(name, 0, size)
-        rest = memoryview(b"")
-        for count in wanted:
-            filled = 0
-            while filled < count:
-                if not rest:
-                    rest = memoryview(next(pieces))
-                taken = min(len(rest), count - filled)
-                room[filled : filled + taken] = rest[:taken]
-                filled, rest = filled + taken, rest[taken:]
-            yield room[:count]
+        return cut_to(wanted, self._download(name, 0, size))
 
     def sum_root(self, opened: StatementId) -> SumInfo:
         """Name and size of the attempt's sum, once committing is closed and all is added.

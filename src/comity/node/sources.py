@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from comity.errors import Forged, Malformed, Unavailable
 from comity.storage.ports import BlobCheck
-from comity.values import STATEMENTS_PER_REQUEST_MAX, BlobName, StatementId, same_bytes
+from comity.values import STATEMENTS_PER_REQUEST_MAX, BlobName, StatementId, same_bytes, u16
 
 POST_BYTES_MAX: Final = 256 * 1024
 """Most bytes of statements in one request; the host takes no more."""
@@ -86,3 +88,25 @@ def cut_evenly(pieces: Iterable[bytes], bytes_each: int) -> Iterator[bytes]:
         while len(come) >= bytes_each:
             yield bytes(come[:bytes_each])
             del come[:bytes_each]
+
+
+def cut_to(sizes: Sequence[int], pieces: Iterator[bytes]) -> Iterator[memoryview]:
+    """The same bytes in pieces of these sizes, in one buffer that is used again and again."""
+    room = memoryview(bytearray(max(sizes, default=0)))
+    rest = memoryview(b"")
+    for count in sizes:
+        filled = 0
+        while filled < count:
+            if not rest:
+                rest = memoryview(next(pieces))
+            taken = min(len(rest), count - filled)
+            room[filled : filled + taken] = rest[:taken]
+            filled, rest = filled + taken, rest[taken:]
+        yield room[:count]
+
+
+def tail_body(note: bytes, start: int, leaves: Sequence[bytes]) -> bytes:
+    """A head and the entries from `start` up to it, as a host takes them."""
+    line = {"note": text_of(note), "from": start, "count": len(leaves)}
+    parts = [part for leaf in leaves for part in (u16(len(leaf)), leaf)]
+    return b"".join((msgspec.json.encode(line), b"\n", *parts))

@@ -21,6 +21,12 @@ from comity.storage.ports import Hook, Row, StoredHead
 from comity.values import MemberId
 
 _HASHES_PER_READ = 8_192
+_INSERT = (
+    "INSERT INTO entry (idx, leaf, leaf_hash, statement_id, author, seq) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_PUT_HEAD = (
+    "INSERT INTO head VALUES (?, ?, ?) ON CONFLICT (size) DO UPDATE SET note = excluded.note"
+)
 
 _SCHEMA = Schema(
     application_id=0x434C4F47,  # "CLOG"
@@ -106,21 +112,31 @@ class SqliteLogStore:
                         " read the head again"
                     )
                 writing.executemany(
-                    "INSERT INTO entry (idx, leaf, leaf_hash, statement_id, author, seq)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    ((start + place, *row) for place, row in enumerate(rows)),
+                    _INSERT, ((start + place, *row) for place, row in enumerate(rows))
                 )
-                writing.execute(
-                    "INSERT INTO head VALUES (?, ?, ?)"
-                    " ON CONFLICT (size) DO UPDATE SET note = excluded.note",
-                    new,
-                )
+                writing.execute(_PUT_HEAD, new)
         except sqlite3.IntegrityError as error:
             raise Refused(
                 Rule.SAID_BEFORE,
                 "a statement of this batch, or its author's seq, is in the log already;"
                 " leave it out and append the others",
             ) from error
+
+    def replace_tail(
+        self, keep: int, rows: Sequence[Row], old: StoredHead, new: StoredHead
+    ) -> None:
+        """Drop what is above size `keep` and append these rows and their head: all or nothing."""
+        assert new.size == keep + len(rows), "a head covers exactly the entries appended under it"
+        with self._database.transaction() as writing:
+            if _head(writing) != old:
+                raise HeadMoved(f"the stored head is not the one of size {old.size}; read it again")
+            if _final(writing) > keep:
+                raise HeadMoved(f"a head above size {keep} is final: what it covers is not dropped")
+            for table, place in (("cosignature", "size"), ("head", "size")):
+                writing.execute(f"DELETE FROM {table} WHERE {place} > ?", (keep,))
+            writing.execute("DELETE FROM entry WHERE idx >= ?", (keep,))
+            writing.executemany(_INSERT, ((keep + place, *row) for place, row in enumerate(rows)))
+            writing.execute(_PUT_HEAD, new)
 
     def keep_head(self, head: StoredHead) -> None:
         """Keep the signed text of a head below the newest one, unless one of its size is kept."""
@@ -172,8 +188,12 @@ class SqliteLogStore:
     def final(self) -> int:
         """Size of the newest final head; 0 when none is."""
         with self._database.reading() as reading:
-            row = reading.execute("SELECT size FROM final").fetchone()
-            return int(row[0]) if row else 0
+            return _final(reading)
+
+
+def _final(reading: sqlite3.Connection) -> int:
+    row = reading.execute("SELECT size FROM final").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _head(reading: sqlite3.Connection) -> StoredHead | None:

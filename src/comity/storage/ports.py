@@ -125,6 +125,19 @@ class LogStore(Protocol):
         """
         ...
 
+    def replace_tail(
+        self, keep: int, rows: Sequence[Row], old: StoredHead, new: StoredHead
+    ) -> None:
+        """Drop entries, heads and cosignatures above size `keep`, append rows and their head.
+
+        All or nothing, durable on return: for a reader whose host was replaced. What is dropped is
+        the caller's to keep first.
+
+        Raises:
+            HeadMoved: the stored head is not `old`, or a final head covers what would be dropped.
+        """
+        ...
+
     def cosign(self, size: int, lines: Sequence[tuple[MemberId, bytes]]) -> None:
         """Keep cosignature lines of the head of that size; durable; again changes nothing.
 
