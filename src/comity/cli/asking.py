@@ -16,7 +16,7 @@ from typing import Final, TypeVar, final
 from msgspec import Struct
 
 from comity.cli.terminal import Screen, Unlock
-from comity.errors import ComityError, Refused, Rule, Unavailable
+from comity.errors import ComityError, Misconfigured, Refused, Rule, Unavailable
 from comity.node.control import ask_node
 from comity.node.founding import KEYS
 from comity.node.keyfile import load_keys, make_keys
@@ -84,6 +84,15 @@ def node_of(
             yield ask
     finally:
         station.close()
+
+
+def ask_running(folder: Path, wish: Wish) -> Result:
+    """Ask the node that runs in a folder. Raises Misconfigured: none runs there."""
+    check_wish(wish)
+    answer = ask_node(folder, wish)
+    if answer is None:
+        raise Misconfigured(f"no node runs in {folder}: start it with `comity node run`")
+    return answer
 
 
 def read_node(folder: Path, wish: Wish) -> Result:

@@ -23,6 +23,7 @@ from comity.cli.terminal import (
 )
 from comity.errors import Misconfigured
 from comity.host.serve import run_host
+from comity.host.service import LOG
 from comity.node.answers import HostStatus, parse
 from comity.node.control import ControlServer
 from comity.node.founding import CHARTER, KEYS, read_charter
@@ -36,6 +37,9 @@ from comity.values import CommonsId, MemberId
 host = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 node = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
+Listen = Annotated[str, typer.Option(help="address:port; port 0 takes a free one.")]
+TlsChain = Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")]
+TlsKey = Annotated[Path | None, typer.Option(help="Its private key, PEM.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to stderr.")]
 HERE = Path(".")
 _ANSWER_BYTES_MAX = 65_536
@@ -61,14 +65,12 @@ class NodeRunning(Struct, frozen=True, tag="node"):
 
 @host.command("serve")
 def host_serve(
-    listen: Annotated[str, typer.Option(help="address:port; port 0 takes a free one.")] = (
-        "127.0.0.1:8440"
-    ),
+    listen: Listen = "127.0.0.1:8440",
     host_folder: Annotated[
         Path | None, typer.Option(help="The host's own folder; default: host/ in the node's.")
     ] = None,
-    tls_chain: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    tls_chain: TlsChain = None,
+    tls_key: TlsKey = None,
     verbose: Verbose = False,
     folder: Folder = HERE,
     as_json: AsJson = False,
@@ -85,20 +87,19 @@ def host_serve(
     Example:
       comity host serve --folder node-a --listen 0.0.0.0:8440 --tls-chain c.pem --tls-key k.pem
     """
-    if (tls_chain is None) != (tls_key is None):
-        raise Misconfigured("--tls-chain and --tls-key go together")
+    tls = tls_of(tls_chain, tls_key)
     unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)
     screen = Screen(as_json)
     log_to_stderr(verbose)
     charter = read_charter(folder / CHARTER)
     member = read_node_settings(folder / "node.toml").member
-    if member != charter.host:
+    place = host_folder or folder / "host"
+    if member != charter.host and not (place / LOG).exists():
         raise Misconfigured(
             f"the charter names {charter.host} as host, this is the folder of {member}: let"
-            f" {charter.host} host"
+            f" {charter.host} host, or become host with `comity host takeover`"
         )
     host_key = load_host_key(folder / KEYS, passphrase=unlock())
-    place = host_folder or folder / "host"
     run_host(
         place,
         charter,
@@ -107,8 +108,16 @@ def host_serve(
         ready=lambda url: screen.result(
             Hosting(url, str(place.resolve())), f"hosting {charter.name} at {url}"
         ),
-        tls=(tls_chain, tls_key) if tls_chain and tls_key else None,
+        tls=tls,
+        in_office_only=True,
     )
+
+
+def tls_of(chain: Path | None, key: Path | None) -> tuple[Path, Path] | None:
+    """Both files, or None. Raises Misconfigured: one without the other."""
+    if (chain is None) != (key is None):
+        raise Misconfigured("--tls-chain and --tls-key go together")
+    return (chain, key) if chain and key else None
 
 
 @host.command("status")
@@ -134,7 +143,7 @@ def host_status(
         client.close()
     Screen(as_json).result(
         found,
-        f"host:    {found.host} at {at}",
+        f"host:    {found.host}{'' if found.in_office else ', not the one'} at {at}",
         f"commons: {found.commons}",
         f"entries: {found.size}",
         f"founded: {'yes' if found.founded else 'not yet'}",

@@ -49,6 +49,7 @@ def run_host(
     clock: Callable[[], int] = lambda: int(time.time()),
     tls: tuple[Path, Path] | None = None,
     times: Times | None = None,
+    in_office_only: bool = False,
 ) -> None:
     """Host a commons until SIGTERM or SIGINT (in the main thread), or for ever.
 
@@ -57,13 +58,23 @@ def run_host(
         ready: told the URL once the host answers; by default it is printed.
         tls: files of certificate chain and private key, in PEM.
         times: how long a peer may take.
+        in_office_only: refuse to start where the log says that another member hosts.
     Raises:
-        Misconfigured: `listen` or the TLS files; or as `Host`.
+        Misconfigured: `listen` or the TLS files; or as `Host`; or another member hosts.
         Unavailable: the port is taken; or as `Host`.
     """
     server = HostServer(
         folder, charter, host_key=host_key, listen=listen, clock=clock, tls=tls, times=times
     )
+    state = server.host.published.state
+    if in_office_only and not server.host.in_office:
+        server.close()
+        raise Misconfigured(
+            f"{state.host} hosts since entry {state.epoch.host_size}, at"
+            f" {state.changes.offers.get(state.host, 'an address of its own')}: what this host"
+            " would sign counts no more. Your node follows by itself; to host again, offer to, and"
+            " run `comity host takeover`"
+        )
     server.run(ready or _print_line)
 
 
@@ -131,9 +142,13 @@ class HostServer:
             ready(self.url)
             self._server.run(sockets=[self._socket])
         finally:
-            self._socket.close()
-            self.host.close()
+            self.close()
             _LOG.info("stopped url=%s", self.url)
+
+    def close(self) -> None:
+        """Give port and folder back without having served."""
+        self._socket.close()
+        self.host.close()
 
     def stop(self) -> None:
         """Answer what is under way and end `run`."""

@@ -52,6 +52,7 @@ from comity.storage.log_store import SqliteLogStore
 from comity.storage.ports import Hook, StoredHead
 from comity.values import ENTRIES_PER_REQUEST_MAX, MemberId
 
+LOG: Final = "host.sqlite"
 WAITING_MAX: Final = 1_024
 PROPOSED_MAX: Final = 4_096
 """Entries that a candidate shows before it is host."""
@@ -93,7 +94,7 @@ class Host:
         self._in_doubt = False
         self._listeners: list[Callable[[], object]] = []
         self.origin = origin_of(found(charter).commons, charter.origin_prefix)
-        self._store = SqliteLogStore(folder / "host.sqlite", hook=hook)
+        self._store = SqliteLogStore(folder / LOG, hook=hook)
         try:
             state = self._take_stored_log()
             self.bulk = Bulk(folder, [founder.id for founder in charter.founders], hook=hook)

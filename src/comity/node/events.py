@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from comity.errors import ComityError
-from comity.node.remote import Batch
+from comity.node.remote import Batch, Remote
 from comity.node.station import Station
 
 
@@ -33,4 +33,13 @@ class Stopped:
     """Leave the loop."""
 
 
-Event = Batch | Trained | Wish | Stopped | ComityError
+@final
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a host answered to the long-poll; `remote`: the connection it came over."""
+
+    remote: Remote
+    batch: Batch
+
+
+Event = Heard | Trained | Wish | Stopped | ComityError

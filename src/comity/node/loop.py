@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, final
 
 from comity.commons.duties import (
@@ -34,18 +34,22 @@ from comity.commons.duties import (
     SayStart,
     SignRelease,
     duties,
-    something_waits,
 )
 from comity.commons.state import Outcome
-from comity.errors import ComityError, HostFault, Refused, Rule, Unavailable
-from comity.log.heads import cosign, parse_signed_head
-from comity.node.events import Event, Stopped, Trained, Wish
+from comity.errors import ComityError, Forged, HostFault, Refused, Rule, Unavailable
+from comity.log.heads import parse_signed_head
+from comity.node.cosigning import Cosigner
+from comity.node.events import Event, Heard, Stopped, Trained, Wish
+from comity.node.histories import Applied
+from comity.node.moving import Moving
+from comity.node.polling import Poller
 from comity.node.remote import Batch
 from comity.node.revealing import say_accept, say_confirm, say_recover, say_reveal
 from comity.node.rounds import Rounds, round_tag
 from comity.node.stages import scope_of
 from comity.node.standing import consent, enrol, found, sign_release
 from comity.node.station import Station, describe
+from comity.node.succession import hand_in_bulk
 from comity.statements.entries import Entry
 from comity.statements.governing import Seen
 from comity.storage.memory import keep_freed_memory
@@ -56,6 +60,9 @@ LOG = logging.getLogger(__name__)
 
 RETRY_S: Final = 1.0
 """How long to wait before asking again for what was unavailable."""
+
+MOVING_S: Final = 0.2
+"""How long to wait before looking at a candidate again."""
 
 
 @final
@@ -75,19 +82,20 @@ class Loop:
         self._rounds = Rounds(station, lambda: self._events.put(Trained()))
         self._on_change = on_change
         self._stopping = threading.Event()
-        self._taken = threading.Event()
+        self._poller = Poller(station, self._wanted, self._events.put)
+        self._moving = Moving(station)
         self._version = 0
         self._pending: list[bytes] = []
         self._own: list[tuple[StatementId, int]] = []
-        self._cosigned_at_s = 0
-        self._handed_in = 0
+        self._cosigner = Cosigner(station, self._flush)
         self._retry = False
+        self._bulk_owed = False
         self._in_step = True
 
     def stop(self) -> None:
         """Make `run` return soon; may be called from any thread or a signal handler."""
         self._stopping.set()
-        self._taken.set()
+        self._poller.stop()
         self._events.put(Stopped())
 
     def ask(self, fulfil: Callable[[Station], object], timeout_s: float = 600.0) -> object:
@@ -112,25 +120,32 @@ class Loop:
                 the evidence is in the log of the node and an operator must decide.
         """
         keep_freed_memory()
-        poller = threading.Thread(target=self._poll, name="poll", daemon=True)
         # Until it has the whole log, this node cannot know what it has said: it may be a copy (R8).
         self._in_step = self._station.may_speak = False
         try:
-            poller.start()
+            self._poller.start()
             while not self._stopping.is_set():
                 self._serve(self._next_event())
         finally:
             self._stopping.set()
-            self._taken.set()
+            self._poller.stop()
             self._refuse_wishes()
             self._rounds.close()
             self._flush()
+
+    def _wanted(self) -> tuple[int, int, int]:
+        """What the next question to the host is about."""
+        station = self._station
+        start = station.replica.state.size + len(self._pending)
+        return start, self._version, station.settings.poll_s if self._in_step else 0
 
     # -- events -------------------------------------------------------------------------------
 
     def _next_event(self) -> Event | None:
         """The next event, or None when it is time to look at the clock."""
         wait_s = RETRY_S if self._retry else float(self._station.settings.cosign_every_s)
+        if self._moving.is_near:
+            wait_s = MOVING_S
         try:
             return self._events.get(timeout=wait_s)
         except queue.Empty:
@@ -138,11 +153,12 @@ class Loop:
 
     def _serve(self, event: Event | None) -> None:
         match event:
-            case Batch():
+            case Heard():
                 try:
-                    self._take(event)
+                    if event.remote is self._station.remote:
+                        self._take_or_move(event.batch)
                 finally:
-                    self._taken.set()
+                    self._poller.taken()
             case Wish():
                 self._fulfil(event)
             case ComityError():
@@ -154,8 +170,29 @@ class Loop:
             case None:
                 self._flush()
                 self._station.watch_own()
-        if self._in_step:
+                self._moving.tell_left()
+        applied = self._moving.step()
+        if applied is not None:
+            self._moved(applied)
+        if self._in_step and not self._moving.waits:
             self._work()
+
+    def _moved(self, applied: Sequence[Applied]) -> None:
+        """Another host's entries are ours now; what hung on the old one goes, or is sent again."""
+        self._version, self._pending, self._own = 0, [], []
+        self._cosigner = Cosigner(self._station, self._flush)
+        self._in_step = self._station.may_speak = True
+        for entry, outcome in applied:
+            self._applied(entry, outcome)
+        self._flush()
+        self._bulk_owed = True
+        if self._on_change:
+            self._on_change(self._station)
+
+    def _hand_in_bulk(self) -> None:
+        if self._bulk_owed:
+            hand_in_bulk(self._station)
+            self._bulk_owed = False
 
     def _unread(self, error: ComityError) -> None:
         """The host gave no entries: say so, and do what needs none."""
@@ -166,13 +203,25 @@ class Loop:
         rule = error.rule if isinstance(error, Refused) else None
         if rule is Rule.HEAD_UNKNOWN:
             # A host that forgot what it signed is shown it, and stops for good.
-            self._handed_in = 0
-            self._send(self._cosign)
+            self._send(self._cosigner.hand_in_again)
         elif rule is Rule.UNKNOWN_AUTHOR and station.member not in station.replica.state.keys:
             # Nobody reads before it has entered; and nothing but entering is owed before.
             station.may_speak = True
             self._work()
             station.may_speak = self._in_step
+
+    def _take_or_move(self, batch: Batch) -> None:
+        """Take what came; or see whether it is the log of a host that the members put in its place.
+
+        Raises: as `run`.
+        """
+        try:
+            self._take(batch)
+        except (HostFault, Forged):
+            applied = self._moving.look(self._station.remote.url)
+            if applied is None:
+                raise
+            self._moved(applied)
 
     def _take(self, batch: Batch) -> None:
         station = self._station
@@ -247,8 +296,9 @@ class Loop:
         ):
             self._perform(duty)
         # What one member or study lacks keeps nothing else back.
+        self._send(self._hand_in_bulk)
         self._send(self._station.deliver)
-        self._send(self._cosign)
+        self._send(self._cosigner.cosign)
 
     def _send(self, send: Callable[[], None]) -> None:
         try:
@@ -345,49 +395,6 @@ class Loop:
                 sign_release(station, duty)
             case _:
                 pass  # AskVote: people vote
-
-    def _cosign(self) -> None:
-        """Cosign the newest head: at once while something waits, else every few seconds."""
-        station = self._station
-        newest, now_s = station.replica.newest(), station.clock()
-        last = station.journal.last_cosigned()
-        if newest is None or station.member not in station.replica.state.keys:
-            return
-        # The line of a head may not have arrived, so until it has, it is made and sent again.
-        again = last == (newest.size, newest.root) and self._handed_in < newest.size
-        if last is not None and newest.size <= last[0] and not again:
-            return
-        due = now_s - self._cosigned_at_s >= station.settings.cosign_every_s
-        if not due and not something_waits(station.replica.state, station.replica.final_size):
-            return
-        self._flush()  # a cosignature means: stored and replayed
-        # From here on this node has spoken for the head, whether or not the line arrives.
-        station.journal.cosigned(last, (newest.size, newest.root))
-        self._cosigned_at_s = now_s
-        line = cosign(newest, station.member, station.keys.head, now_s).line()
-        note = station.replica.newest_note()
-        station.remote.post_cosignature(newest.size, line, note)
-        self._handed_in = newest.size
-        station.faults.pop("cosign", None)
-
-    # -- the long-poll ------------------------------------------------------------------------
-
-    def _poll(self) -> None:
-        station = self._station
-        while not self._stopping.is_set():
-            try:
-                batch = station.remote.entries(
-                    station.replica.state.size + len(self._pending),
-                    self._version,
-                    station.settings.poll_s if self._in_step else 0,
-                )
-            except ComityError as error:
-                self._events.put(error)
-                self._stopping.wait(RETRY_S)
-                continue
-            self._taken.clear()
-            self._events.put(batch)
-            self._taken.wait()
 
 
 def _stopped() -> Unavailable:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -30,7 +29,6 @@ from comity.node.answers import (
     Stored,
     Sum,
     SumInfo,
-    Token,
     parse,
     read_batch,
     read_posted,
@@ -52,7 +50,7 @@ from comity.node.sources import (
     tail_body,
     text_of,
 )
-from comity.statements.readers import ask_to_read
+from comity.node.tokens import Tokens
 from comity.storage.ports import BlobCheck
 from comity.values import (
     BLOB_BYTES_MAX,
@@ -70,7 +68,6 @@ _ANSWER_MAX: Final = 1_048_576
 _TWICE: Final = 2  # for what the caller keeps and sends again: it has other things to do
 _ENTRIES_BYTES_MAX: Final = 16 * 2**20
 _DOWNLOAD_BYTES: Final = 64 * 2**20
-_TOKEN_LIFE_S: Final = 3_600
 
 # What a caller needs to name; all else is how.
 __all__ = ["Batch", "HostStatus", "Limits", "Posted", "PublishedHead", "Remote", "SumInfo"]
@@ -106,12 +103,11 @@ class Remote:
         limits: Limits | None = None,
     ) -> None:
         self._client = HttpClient(url, tls=tls, proxy=proxy, limits=limits or Limits())
-        self._member, self._commons = member, commons
-        self._statement_key = statement_key
-        self._clock = clock
-        self._turn = threading.Lock()
-        self._token = ""
-        self._token_until = 0.0
+        self.url = url
+        self._member = member
+        self._tokens = Tokens(
+            self._client, member, statement_key=statement_key, commons=commons, clock=clock
+        )
 
     def __repr__(self) -> str:
         return f"Remote({self._client.url!r}, {self._member!r})"
@@ -306,7 +302,7 @@ class Remote:
         Raises:
             Malformed: not so many bytes. Refused(PHASE_NOT_OPEN): members still join. Unavailable.
         """
-        path, token = f"/dealings/{opened}", self._reader_token()
+        path, token = f"/dealings/{opened}", self._tokens.current()
         pieces = self._client.stream(path, query={}, count=count * bytes_each, token=token)
         return cut_evenly(pieces, bytes_each)
 
@@ -349,13 +345,13 @@ class Remote:
             query = {"start": str(at), "stop": str(stop)}
             try:
                 for piece in self._client.stream(
-                    f"/blobs/{name}", query=query, count=stop - at, token=self._reader_token()
+                    f"/blobs/{name}", query=query, count=stop - at, token=self._tokens.current()
                 ):
                     at, tries = at + len(piece), 0
                     yield piece
             except TokenUnknown as error:
                 tries += 1
-                self._forget_token_or_raise(tries, error)
+                self._tokens.forget_or_raise(tries, error)
             except Unavailable as error:
                 tries += 1
                 self._client.pause_or_raise(tries, error)
@@ -383,31 +379,8 @@ class Remote:
                     bytes_max=bytes_max,
                     extra_s=extra_s,
                     tries=tries,
-                    token=self._reader_token(),
+                    token=self._tokens.current(),
                 )
             except TokenUnknown as error:
                 tried += 1
-                self._forget_token_or_raise(tried, error)
-
-    def _forget_token_or_raise(self, tried: int, error: TokenUnknown) -> None:
-        if tried > 1:
-            raise error
-        with self._turn:
-            self._token = ""
-
-    def _reader_token(self) -> str:
-        with self._turn:
-            if not self._token or time.monotonic() > self._token_until:
-                request = ask_to_read(
-                    self._commons,
-                    self._member,
-                    time_s=self._clock(),
-                    statement_key=self._statement_key,
-                )
-                answer = self._client.ask("POST", "/readers", body=request, bytes_max=_ANSWER_MAX)
-                token = parse(answer.body, Token)
-                self._token = token.token
-                # Renewed a little early, and never kept longer than the protocol says.
-                life_s = min(token.expires_s, _TOKEN_LIFE_S)
-                self._token_until = time.monotonic() + life_s * 0.9
-            return self._token
+                self._tokens.forget_or_raise(tried, error)

@@ -31,6 +31,7 @@ from comity.statements.entries import Entry
 from comity.statements.governing import CommonsFound
 from comity.statements.keysets import key_set_digest
 from comity.statements.wire import read
+from comity.storage.dropped import keep_dropped
 from comity.storage.log_store import SqliteLogStore
 from comity.storage.ports import Row, StoredHead
 from comity.values import MemberId
@@ -55,6 +56,7 @@ class Replica:
     def __init__(self, path: Path, charter: Charter) -> None:
         self.commons = commons_id(charter)
         self.origin = origin_of(self.commons, charter.origin_prefix)
+        self._path = path
         self.store = SqliteLogStore(path)
         self.view = View(self.origin)
         self.state: State = found(charter)
@@ -101,6 +103,35 @@ class Replica:
         self._newest = _stored(signed, note)
         self.state = state
         return applied
+
+    def replace_tail(
+        self, keep: int, applied: Sequence[Applied], state: State, note: bytes
+    ) -> None:
+        """Take another history's entries for all that is above `keep`; durable on return.
+
+        For `histories.check_successor` to allow. Never below the newest final head. What is dropped
+        is kept as evidence beside the file, first.
+
+        Args:
+            applied: entries from `keep` on, with what became of each. state: after them. note: of
+                the head that covers exactly them.
+        Raises:
+            Unavailable: the disk; nothing has changed.
+        """
+        assert keep >= self.final_size
+        self.flush()
+        old = self.store.head()
+        assert old is not None, "what is replaced was stored"
+        if keep < old.size:
+            keep_dropped(self._path.parent, self.store, keep)
+        signed = parse_signed_head(note)
+        newest = _stored(signed, note)
+        # Die here: what would be dropped is in a file as well, and is still in the log.
+        self.store.replace_tail(keep, [_row(entry) for entry, _ in applied], old, newest)
+        self.view.tree.truncate(keep)
+        self.view.tree.extend(leaf_hash(entry.leaf) for entry, _ in applied)
+        self.view.head, self._newest, self.state = signed, newest, state
+        self._past = (0, found(state.charter))
 
     def compare(self, notes: Sequence[bytes]) -> None:
         """Compare the heads a host shows with this copy; heads beyond it are left for `take`.

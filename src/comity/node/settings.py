@@ -12,6 +12,8 @@ from msgspec import Meta, Struct
 from comity.errors import Misconfigured
 from comity.statements.fields import MemberField
 
+_Url = Annotated[str, Meta(min_length=8, max_length=2_000, pattern=r"\Ahttps?://")]
+
 
 @final
 class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,11 +23,13 @@ class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     cosign_every_s: how long a head may wait for this node's cosignature when nothing needs it.
     poll_s: how long one request for new entries stays open. train_s_max: wall-clock limit of one
     training run. proxy: URL of the institution's proxy, "" for none. ca_file: PEM file of the
-    authorities that may vouch for the host, "" for those of the system.
+    authorities that may vouch for the host, "" for those of the system. hosts: other URLs at which
+    a host of this commons may answer, beside those that members offer in the log.
     """
 
     member: MemberField
-    host_url: Annotated[str, Meta(min_length=8, max_length=2_000, pattern=r"\Ahttps?://")]
+    host_url: _Url
+    hosts: Annotated[tuple[_Url, ...], Meta(max_length=16)] = ()
     cosign_every_s: Annotated[int, Meta(ge=1, le=3_600)] = 10
     poll_s: Annotated[int, Meta(ge=1, le=25)] = 25
     train_s_max: Annotated[int, Meta(ge=1, le=604_800)] = 3_600

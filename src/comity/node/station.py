@@ -14,7 +14,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
@@ -26,17 +26,17 @@ from comity.aggregation import linear_check, sharing
 from comity.commons.charter import commons_id, parse_charter
 from comity.commons.fold import check
 from comity.commons.gate import SitePolicy, parse_site
+from comity.commons.state import State
 from comity.errors import ComityError, Forged, Misconfigured, Refused, Unavailable
 from comity.learning.steps import flush_to_zero_fault
+from comity.node.addresses import followed_url
 from comity.node.keyfile import MemberKeys
+from comity.node.needed import needed_blobs
 from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.node.scratch import Scratch
 from comity.node.settings import NodeSettings, read_node_settings
 from comity.statements.entries import Body
-from comity.statements.governing import ProposalOpen
-from comity.statements.rounds import RoundCommit, RoundJoin
-from comity.statements.studies import StudyRegister
 from comity.statements.wire import Draft, read, sign
 from comity.storage.blobs import FileBlobStore
 from comity.storage.journal import SqliteJournal
@@ -81,6 +81,7 @@ class Station:
     journal: SqliteJournal
     blobs: FileBlobStore
     remote: Remote
+    remotes: Callable[[str], Remote]
     clock: Clock
     faults: dict[str, str] = field(default_factory=dict)
     """What stands in the way at this site, in plain words, by study or other subject."""
@@ -97,13 +98,15 @@ class Station:
     _outbox: list[_Waiting] = field(default_factory=list)
     _unlogged_since_s: int | None = None
     _dealings: dict[str, bytes] = field(default_factory=dict)
+    _others: dict[str, Remote] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Station({self.member})"
 
     def close(self) -> None:
         """Give every file back."""
-        self.remote.close()
+        for remote in (self.remote, *self._others.values()):
+            remote.close()
         self.replica.close()
         self.journal.close()
 
@@ -171,6 +174,23 @@ class Station:
         """Drop the join blobs of attempts that are over."""
         self._dealings.clear()
 
+    def remote_to(self, url: str) -> Remote:
+        """A connection to any host of this commons; the same one for the same URL."""
+        if url == self.remote.url:
+            return self.remote
+        known = self._others.get(url)
+        if known is None:
+            known = self._others[url] = self.remotes(url)
+        return known
+
+    def use_host(self, url: str) -> None:
+        """Talk to the host at this URL from now on, and send it again what is not final yet."""
+        if url != self.remote.url:
+            before, self.remote = self.remote, self.remote_to(url)
+            self._others.pop(url, None)
+            before.close()
+        self.deliver_again()
+
     # -- speaking -----------------------------------------------------------------------------
 
     def say(
@@ -182,12 +202,14 @@ class Station:
         released: bool | None = None,
         works: Sequence[WorkRecord] = (),
         part: int | None = None,
+        state: State | None = None,
     ) -> StatementId:
         """Check, sign and journal a statement; `deliver` sends it.
 
         Args:
             body: what to say. scope, stage, released, works: as in `Journal.say`.
             part: of what is said in parts, once each (the holder a Resolve answers).
+            state: what a candidate's log means, when it is said there; by default, this copy.
         Returns:
             The statement's id.
         Raises:
@@ -197,7 +219,7 @@ class Station:
         if not self.may_speak:
             raise Unavailable("this node is still reading the host's log; ask again in a moment")
         now_s = self.clock()
-        rule = check(self.replica.state, self.member, body, now_s)
+        rule = check(state or self.replica.state, self.member, body, now_s)
         if rule is not None:
             raise Refused(rule, f"{body.tag} would have no effect now, so it is not said")
         last = self.journal.last_said()
@@ -234,12 +256,16 @@ class Station:
         Raises:
             Unavailable: the host cannot be reached; everything waits, here and in the journal.
         """
+        self.deliver_to(self.remote)
+
+    def deliver_to(self, remote: Remote) -> None:
+        """As `deliver`, to any host of this commons."""
         if not self._outbox:
             return
         waiting = list(self._outbox)
         for item in waiting:
-            self._send_blobs(item.body)
-        answers = self.remote.post_statements([item.envelope for item in waiting])
+            self._send_blobs(item.body, remote)
+        answers = remote.post_statements([item.envelope for item in waiting])
         for item, posted in zip(waiting, answers, strict=True):
             if posted.index is None:
                 LOG.warning("not taken tag=%s why=%s", item.body.tag, posted.error)
@@ -277,33 +303,16 @@ class Station:
             LOG.warning("withheld seq=%d", last[0])
             self.deliver_again()
 
-    def _send_blobs(self, body: Body) -> None:
-        for name, vector_of in _needed(body):
+    def _send_blobs(self, body: Body, remote: Remote) -> None:
+        for name, vector_of in needed_blobs(body):
             if not self.blobs.finished(name):
                 continue
             try:
-                self.remote.put_blob(name, self.blobs.path(name), vector_of=vector_of)
+                remote.put_blob(name, self.blobs.path(name), vector_of=vector_of)
             except (Refused, Forged) as error:
                 # Too late, or damaged on disk and never built again (R4). The statement goes alone:
                 # the host logs it without its bytes once it has no effect, and the chain goes on.
                 LOG.info("bytes not taken tag=%s why=%s", body.tag, error)
-
-
-def _needed(body: Body) -> Iterable[tuple[BlobName, StatementId | None]]:
-    """The blobs the host must hold before it logs the statement; with the attempt of a vector."""
-    match body:
-        case RoundJoin():
-            return [(BlobName(body.blob), None)]
-        case RoundCommit():
-            return [(BlobName(body.vector), body.opened)]
-        case StudyRegister():
-            plan = body.plan
-            names = [plan.code, plan.layout, plan.model, *([plan.moments] if plan.moments else [])]
-            return [(BlobName(name), None) for name in names]
-        case ProposalOpen():
-            return [(BlobName(body.release.manifest), None)]
-        case _:
-            return []
 
 
 def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock) -> Station:
@@ -331,15 +340,19 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
     member = MemberId(settings.member)
     if member not in {founder.id for founder in charter.founders}:
         raise Misconfigured(f"node.toml: member {member} is not a founder in the charter")
-    remote = Remote(
-        settings.host_url,
-        member,
-        statement_key=keys.statement,
-        commons=commons_id(charter),
-        clock=clock,
-        tls=_authorities(settings),
-        proxy=settings.proxy or None,
-    )
+
+    def remote_to(url: str) -> Remote:
+        return Remote(
+            url,
+            member,
+            statement_key=keys.statement,
+            commons=commons_id(charter),
+            clock=clock,
+            tls=_authorities(settings),
+            proxy=settings.proxy or None,
+        )
+
+    remote = remote_to(settings.host_url)
     journal = SqliteJournal(folder)
     try:
         replica = Replica(folder / "log.sqlite", charter)
@@ -347,11 +360,13 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
         journal.close()
         raise
     blobs = FileBlobStore(folder / "blobs")
-    station = Station(folder, member, keys, settings, site, replica, journal, blobs, remote, clock)
+    station = Station(
+        folder, member, keys, settings, site, replica, journal, blobs, remote, remote_to, clock
+    )
     for left in station.work.iterdir():
         if left.is_file():
             left.unlink()  # made by a process that was killed; whatever it was is made again
-    station.deliver_again()
+    station.use_host(followed_url(replica.state, journal, settings))
     return station
 
 

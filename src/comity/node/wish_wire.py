@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from comity.errors import Misconfigured
-from comity.node import wishes
+from comity.node import governing, wishes
 from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
+from comity.node.governing import HostReport, Seeded
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
 from comity.node.releasing import Written
 from comity.node.reports import (
@@ -37,6 +38,7 @@ InLoop = Callable[[Callable[[Station], object]], object]
 
 _Name = Annotated[str, Meta(min_length=1, max_length=64)]
 _Path = Annotated[str, Meta(min_length=1, max_length=4_096)]
+_Url = Annotated[str, Meta(min_length=8, max_length=256)]
 _Seconds = Annotated[int, Meta(ge=1, le=DEADLINE_S_MAX)]
 
 
@@ -162,6 +164,80 @@ class EvaluateStudy(Struct, frozen=True, tag="study-evaluate", forbid_unknown_fi
     study: _Name
 
 
+@final
+class AskHost(Struct, frozen=True, tag="host-report", forbid_unknown_fields=True):
+    """`governing.host_report`."""
+
+
+@final
+class OfferToHost(Struct, frozen=True, tag="host-offer", forbid_unknown_fields=True):
+    """`governing.offer_to_host`."""
+
+    url: _Url
+
+
+@final
+class HandOver(Struct, frozen=True, tag="host-handover", forbid_unknown_fields=True):
+    """`governing.hand_over`."""
+
+    member: SlugField
+
+
+@final
+class TakeOver(Struct, frozen=True, tag="host-takeover", forbid_unknown_fields=True):
+    """`governing.take_over`."""
+
+    url: _Url
+
+
+@final
+class ApproveEpoch(Struct, frozen=True, tag="host-approve", forbid_unknown_fields=True):
+    """`governing.approve`."""
+
+    what: _Name
+    url: Annotated[str, Meta(max_length=256)] = ""
+
+
+@final
+class FollowHost(Struct, frozen=True, tag="host-follow", forbid_unknown_fields=True):
+    """`governing.follow`."""
+
+    url: _Url
+
+
+@final
+class SeedHost(Struct, frozen=True, tag="host-seed", forbid_unknown_fields=True):
+    """`governing.seed_host`. folder: absolute."""
+
+    folder: _Path
+
+
+@final
+class AdmitMember(Struct, frozen=True, tag="member-admit", forbid_unknown_fields=True):
+    """`governing.admit`."""
+
+    member: SlugField
+
+
+@final
+class LeaveCommons(Struct, frozen=True, tag="member-leave", forbid_unknown_fields=True):
+    """`governing.leave`."""
+
+    reason: TextField = ""
+
+
+Governed = (
+    AskHost
+    | OfferToHost
+    | HandOver
+    | TakeOver
+    | ApproveEpoch
+    | FollowHost
+    | SeedHost
+    | AdmitMember
+    | LeaveCommons
+)
+
 Wish = (
     AskStatus
     | DeclareDataset
@@ -178,10 +254,21 @@ Wish = (
     | ShowAnchor
     | AskLogged
     | EvaluateStudy
+    | Governed
 )
 
 Result = (
-    Said | Status | LogPage | EntryShown | EntryProof | AnchorText | Logged | Evaluation | Written
+    Said
+    | Status
+    | LogPage
+    | EntryShown
+    | EntryProof
+    | AnchorText
+    | Logged
+    | Evaluation
+    | Written
+    | HostReport
+    | Seeded
 )
 
 
@@ -238,6 +325,31 @@ def fulfil(wish: Wish, station: Station) -> Result:
             return wishes.logged(station, wish.statement, wish.start)
         case EvaluateStudy():
             return wishes.evaluate(station, wish.study)
+        case _:
+            return _govern(wish, station)
+
+
+def _govern(wish: Governed, station: Station) -> Result:
+    """Those about who hosts and who belongs."""
+    match wish:
+        case AskHost():
+            return governing.host_report(station)
+        case OfferToHost():
+            return governing.offer_to_host(station, wish.url)
+        case HandOver():
+            return governing.hand_over(station, wish.member)
+        case TakeOver():
+            return governing.take_over(station, wish.url)
+        case ApproveEpoch():
+            return governing.approve(station, wish.what, wish.url)
+        case FollowHost():
+            return governing.follow(station, wish.url)
+        case SeedHost():
+            return governing.seed_host(station, Path(wish.folder))
+        case AdmitMember():
+            return governing.admit(station, wish.member)
+        case LeaveCommons():
+            return governing.leave(station, wish.reason)
         case _:
             assert_never(wish)
 

@@ -101,7 +101,7 @@ def declare_dataset(
     local = LocalDataset(str(path), salt, version)
     # Die between the two: this node knows a version that it has not declared; it says so again.
     station.journal.put(place, msgspec.msgpack.encode(local))
-    return _say(station, body, dataset)
+    return say_once(station, body, dataset)
 
 
 def register_study(
@@ -136,7 +136,7 @@ def register_parts(
     body = StudyRegister(name=_slug(name or parts.card.name), plan=plan, title=title)
     for blob, place in parts.blobs.items():
         station.blobs.adopt(place, blob)
-    return _say(station, body, body.name)
+    return say_once(station, body, body.name)
 
 
 # -- consent -------------------------------------------------------------------------------------
@@ -174,21 +174,21 @@ def give_consent(
     body = ConsentGive(
         dataset=declared.id, exposed=exposed, study=found.id, version=declared.version
     )
-    return _say(station, body, found.register.name)
+    return say_once(station, body, found.register.name)
 
 
 def refuse_consent(station: Station, study: str, *, reason: str = "") -> Said:
     """Say no to a study; ends a yes as a withdrawal does. Raises Refused."""
     found = find_study(station.replica.state, study)
     body = ConsentRefuse(study=found.id, reason=_text("reason", reason))
-    return _say(station, body, found.register.name)
+    return say_once(station, body, found.register.name)
 
 
 def withdraw_consent(station: Station, study: str, *, reason: str = "") -> Said:
     """Take a yes back; what is committed already may still be in a sum. Raises Refused."""
     found = find_study(station.replica.state, study)
     body = ConsentWithdraw(study=found.id, reason=_text("reason", reason))
-    return _say(station, body, found.register.name)
+    return say_once(station, body, found.register.name)
 
 
 # -- releases and votes --------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def propose_release(
         reports=reports,
     )
     body = proposal_of(motion, _text("reason", reason))
-    return _say(station, body, station.replica.state.studies[motion.study].register.name)
+    return say_once(station, body, station.replica.state.studies[motion.study].register.name)
 
 
 def cast_vote(station: Station, proposal: str, choice: Choice, *, reason: str = "") -> Said:
@@ -234,7 +234,7 @@ def cast_vote(station: Station, proposal: str, choice: Choice, *, reason: str = 
         raise Misconfigured(f"a vote is yes, no or abstain, not {choice!r}")
     found = find_proposal(station.replica.state, proposal)
     body = VoteCast(choice=choice, proposal=found.id, reason=_text("reason", reason))
-    return _say(station, body, found.id[:12])
+    return say_once(station, body, found.id[:12])
 
 
 # -- inside ---------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def _own_dataset(station: Station, dataset: str | None) -> Dataset:
     return mine[DatasetId(dataset)]
 
 
-def _say(station: Station, body: Body, about: str) -> Said:
+def say_once(station: Station, body: Body, about: str) -> Said:
     """Say it, or name the very same statement that is on its way to the log already."""
     state = station.replica.state
     due, _ = next_link(state, station.member)

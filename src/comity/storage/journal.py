@@ -27,6 +27,7 @@ NOT_AFTER_ABANDON = frozenset(
 )
 """What a member does not say in an attempt it has abandoned (R3)."""
 
+_COSIGNED = "INSERT OR REPLACE INTO cosigned VALUES (1, ?, ?)"
 _SCHEMA = Schema(
     application_id=0x434A524E,  # "CJRN"
     version=1,
@@ -155,10 +156,8 @@ class SqliteJournal:
     def waiting(self) -> list[bytes]:
         """Envelopes not yet below a final head, in seq order: to be sent, byte for byte."""
         with self._database.reading() as reading:
-            rows = reading.execute(
-                "SELECT envelope FROM said WHERE envelope IS NOT NULL ORDER BY seq"
-            )
-            return [envelope for (envelope,) in rows]
+            sql = "SELECT envelope FROM said WHERE envelope IS NOT NULL ORDER BY seq"
+            return [envelope for (envelope,) in reading.execute(sql)]
 
     def logged(self, statement_id: StatementId, index: int) -> None:
         """The statement is the log's entry `index`. Raises Refused(AMNESIA): it is not in here."""
@@ -177,6 +176,11 @@ class SqliteJournal:
                         f"the log's entry {index} is mine and this journal does not hold it:"
                         " was this node restored? Leave every open round, then recall it",
                     )
+
+    def unlogged(self, keep: int) -> None:
+        """Another host's log takes the place of all entries from `keep` on: mine are sent again."""
+        with self._database.transaction() as writing:
+            writing.execute("UPDATE said SET idx = NULL WHERE idx >= ?", (keep,))
 
     def settled(self, size: int) -> None:
         """A final head has this size: envelopes below it leave the outbox; their ids stay."""
@@ -198,9 +202,8 @@ class SqliteJournal:
     def said(self, statement_id: StatementId) -> bytes | None:
         """The envelope, while it is in the outbox."""
         with self._database.reading() as reading:
-            row = reading.execute(
-                "SELECT envelope FROM said WHERE statement_id = ?", (statement_id,)
-            ).fetchone()
+            sql = "SELECT envelope FROM said WHERE statement_id = ?"
+            row = reading.execute(sql, (statement_id,)).fetchone()
             return row[0] if row else None
 
     def holds(self, statement_id: StatementId) -> bool:
@@ -266,9 +269,8 @@ class SqliteJournal:
 
     def _secret(self, name: str) -> bytes | None:
         with self._database.reading() as reading:
-            row = reading.execute(
-                "SELECT lock_id, sealed FROM secret WHERE name = ?", (name,)
-            ).fetchone()
+            sql = "SELECT lock_id, sealed FROM secret WHERE name = ?"
+            row = reading.execute(sql, (name,)).fetchone()
             if row is None:
                 return None
             with disk_faults(self._folder / "round-keys"):
@@ -309,7 +311,12 @@ class SqliteJournal:
         with self._database.transaction() as writing:
             if _last_cosigned(writing) != old:
                 raise HeadMoved("another head was cosigned meanwhile; check this one against it")
-            writing.execute("INSERT OR REPLACE INTO cosigned VALUES (1, ?, ?)", new)
+            writing.execute(_COSIGNED, new)
+
+    def cosigned_again_from(self, final: tuple[int, bytes]) -> None:
+        """What I cosigned is in a history that was left: I go on from this final head."""
+        with self._database.transaction() as writing:
+            writing.execute(_COSIGNED, final)
 
     def last_cosigned(self) -> tuple[int, bytes] | None:
         """The newest (size, root) I cosigned."""
@@ -346,7 +353,7 @@ class SqliteJournal:
         with self._database.reading() as reading:
             sql = "SELECT content FROM setting WHERE name = ?"
             row = reading.execute(sql, (name,)).fetchone()
-            return row[0] if row else None
+        return row[0] if row else None
 
 
 def _check_promises(

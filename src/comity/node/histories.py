@@ -1,0 +1,130 @@
+"""Another history of the same log, tried in memory before anything of this copy is given up.
+
+Decided here: when this copy drops entries. Never anything at or below its newest final head; above
+it only for a history whose own entries make its signer host in a later epoch (rule 8), which no
+host can forge: it takes approvals of more than half of the members. What is dropped is kept as
+evidence first. Source: log-and-provenance.md 7.4; architecture.md 1.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from comity.commons.fold import admit, apply
+from comity.commons.state import State
+from comity.errors import ComityError, Forged, HostFault, HostFaultKind
+from comity.log.heads import SignedHead, parse_signed_head, verify_host
+from comity.log.merkle import HASH_BYTES, Tree, leaf_hash
+from comity.node.replica import Applied as Applied
+from comity.node.replica import Replica
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the log would mean with these entries. keep: entries it shares with this copy."""
+
+    keep: int
+    applied: tuple[Applied, ...]
+    state: State
+    tree: Tree
+
+    @property
+    def size(self) -> int:
+        """Entries in it."""
+        return self.tree.size
+
+    @property
+    def leaves(self) -> list[bytes]:
+        """Those that this copy does not have."""
+        return [entry.leaf for entry, _ in self.applied]
+
+    def follows(self, replica: Replica) -> bool:
+        """Whether it holds every entry of this copy, in order."""
+        return self.keep >= replica.state.size
+
+    def signed_by_its_host(self, signed: SignedHead) -> bool:
+        """Whether the head covers exactly this history and is signed by its host (rule 8)."""
+        head, host_keys = signed.head, self.state.keys.get(self.state.host)
+        if (head.size, head.root) != (self.size, self.tree.root()) or host_keys is None:
+            return False
+        try:
+            verify_host(signed, host_keys.keys.host)
+        except ComityError:
+            return False
+        return True
+
+
+def try_history(replica: Replica, start: int, leaves: Sequence[bytes]) -> History:
+    """Replay a history of which entries `start`, `start` + 1, ... are given; nothing is kept.
+
+    Args:
+        start: at most the size of this copy; what lies below is this copy's own.
+    Raises:
+        HostFault(INADMISSIBLE): an entry must not be in a log.
+        HostFault(SPLIT_VIEW): it leaves this copy below the newest final head.
+    """
+    own = replica.entries(start, min(start + len(leaves), replica.state.size))
+    keep = start
+    for mine, other in zip(own, leaves, strict=False):
+        if mine != other:
+            break
+        keep += 1
+    if keep < min(replica.final_size, start + len(leaves)):
+        raise HostFault(
+            HostFaultKind.SPLIT_VIEW,
+            f"it leaves this log at entry {keep}, and {replica.final_size} entries are final here",
+        )
+    state = replica.state if keep == replica.state.size else replica.state_before(keep)
+    hashes = replica.view.tree.hashes(0, 0, keep)
+    tree = Tree(hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES))
+    applied: list[Applied] = []
+    for leaf in leaves[keep - start :]:
+        try:
+            entry = admit(state, tree, leaf)
+        except ComityError as error:
+            raise HostFault(
+                HostFaultKind.INADMISSIBLE, f"entry {state.size} must not be in the log: {error}"
+            ) from error
+        state, outcome = apply(state, entry)
+        tree.append(leaf_hash(leaf))
+        applied.append((entry, outcome))
+    return History(keep, tuple(applied), state, tree)
+
+
+def check_successor(
+    replica: Replica, history: History, note: bytes, cosigned: tuple[int, bytes] | None
+) -> None:
+    """Check that a history may take the place of what this copy holds above the final head.
+
+    Args:
+        note: its newest head. cosigned: (size, root) of a head that it must hold, since this
+            member approved the epoch only after it had cosigned that head.
+    Raises:
+        Forged: its head is not signed by its own host, or it is of no later epoch.
+        HostFault(SPLIT_VIEW): it undoes what is final here, or lacks what was cosigned.
+    """
+    signed = parse_signed_head(note)
+    if not history.signed_by_its_host(signed):
+        raise Forged("the head is not signed by whoever is host after its entries (rule 8)")
+    if history.state.epoch.number <= replica.state.epoch.number:
+        raise Forged("no newer epoch is in force in this history, so nothing is dropped for it")
+    final = replica.view.final
+    if history.size < final.size or history.tree.root(final.size) != final.root:
+        raise HostFault(
+            HostFaultKind.SPLIT_VIEW,
+            f"two histories: the head of size {final.size} is final here and not in the other; no"
+            " software picks one. Ask the members which of the two they hold, by telephone",
+            note,
+        )
+    if cosigned is not None and (
+        history.size < cosigned[0] or history.tree.root(cosigned[0]) != cosigned[1]
+    ):
+        raise HostFault(
+            HostFaultKind.SPLIT_VIEW,
+            f"the new host's log lacks entries below the head of size {cosigned[0]}, which this"
+            " member had cosigned when it approved: it was not built as proposed",
+            note,
+        )

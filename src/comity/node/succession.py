@@ -1,0 +1,318 @@
+"""This node's way to another host: look at it, hand in what it lacks, approve, move over.
+
+The same for a planned hand-over and a forced take-over. A candidate shows the log it would go on
+with; this node replays it, and moves only when the entries themselves say that the candidate is
+host (`histories.py`). Statements are sent to it as they were signed; bulk bytes that only the old
+host had are sent again from here. What was approved is remembered before the approval leaves: from
+then on this node cosigns no head of the old host, so that no head becomes final beside the new log.
+Source: architecture.md 1.5; log-and-provenance.md 7.4.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final, final
+
+import msgspec
+from msgspec import Struct
+
+from comity.commons.attempts import Halted, closed_of, opened_of, started_of
+from comity.commons.state import Pending, State
+from comity.errors import ComityError, Forged, Refused, Rule, Unavailable
+from comity.log.heads import parse_signed_head
+from comity.node.addresses import FOLLOWED, address_of
+from comity.node.histories import Applied, History, check_successor, try_history
+from comity.node.station import Station
+from comity.statements.membership import EpochApprove, HostOffer, HostTakeover
+from comity.values import BlobName, Digest, MemberId, StatementId
+
+LOG = logging.getLogger(__name__)
+
+APPROVED: Final = "host/approved"
+NEXT: Final = "host/next"
+ENTRIES_MAX: Final = 1_000_000
+
+
+@final
+class Approved(Struct, frozen=True):
+    """The promise of an approval of another host: this document as this epoch, and no other."""
+
+    epoch: int
+    document: Digest
+    member: MemberId
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a peer shows. signed: what its newest head covers. whole: that, and what it proposes.
+
+    note: its newest head; b"" when it has none.
+    """
+
+    signed: History
+    whole: History
+    note: bytes
+
+
+def look(station: Station, url: str, *, hand_in: bool = True) -> Shown:
+    """Read a peer's log above this node's newest final head, and replay it; nothing is kept.
+
+    Args:
+        hand_in: give it first what this node holds under a signed head and it does not.
+    Raises:
+        HostFault: what it shows can be in no log, or undoes what is final here.
+        Malformed, Unavailable, Refused: it does not answer as a host does.
+    """
+    replica, remote = station.replica, station.remote_to(url)
+    start = replica.final_size
+    leaves: list[bytes] = []
+    while True:
+        batch = remote.entries(start + len(leaves), proposed=True)
+        leaves += batch.entries
+        if not batch.entries or len(leaves) > ENTRIES_MAX:
+            break
+    note = batch.heads[-1].note if batch.heads else b""
+    covered = parse_signed_head(note).head.size if note else 0
+    whole = try_history(replica, start, leaves)
+    if hand_in and not whole.follows(replica) and _hand_in(station, url, min(covered, start)):
+        return look(station, url, hand_in=False)
+    signed = whole
+    if covered < whole.size:
+        signed = try_history(replica, start, leaves[: max(0, covered - start)])
+    return Shown(signed, whole, note)
+
+
+def _hand_in(station: Station, url: str, start: int) -> bool:
+    """Give a peer what this copy holds from `start` on, and its head; whether it took it."""
+    replica = station.replica
+    note = replica.newest_note()
+    if note is None:
+        return False
+    try:
+        leaves = replica.entries(start, replica.state.size)
+        station.remote_to(url).post_tail(note, start, leaves)
+    except ComityError as error:
+        LOG.info("tail not taken at=%s why=%s", url, error)
+        return False
+    return True
+
+
+def changes_of_host(state: State) -> list[Pending]:
+    """The epochs that may follow in which another member is host."""
+    return [pending for pending in state.changes.pending if pending.epoch.host != state.host]
+
+
+# -- saying --------------------------------------------------------------------------------------
+
+
+def take_over(station: Station, url: str) -> StatementId:
+    """Offer to host at `url`, and claim to: host.offer when it is new, then host.takeover.
+
+    The candidate's host process must answer at `url` already.
+    Raises:
+        Refused: the rules forbid it, say for who is host. Unavailable: no answer there.
+    """
+    shown = look(station, url)
+    if not shown.whole.follows(station.replica):
+        raise Refused(Rule.HEAD_UNKNOWN, f"the host at {url} does not hold this node's log")
+    promised = approved(station)
+    if promised is not None and promised.member != station.member:
+        raise _promised(promised)
+    hand_over_outbox(station, url)
+    state = look(station, url).whole.state
+    follow(station, url)
+    for claim in state.changes.claims:
+        claimed = isinstance(claim.body, HostTakeover) and claim.body.address == url
+        if claim.author == station.member and claimed:
+            return claim.id
+    if state.changes.offers.get(station.member) != url:
+        station.say(HostOffer(address=url), state=state)
+        hand_over_outbox(station, url)
+        state = look(station, url).whole.state
+    final = station.replica.view.final
+    body = HostTakeover(address=url, head_root=final.root, head_size=final.size)
+    said = station.say(body, state=state)
+    hand_over_outbox(station, url)
+    approve(station, url, host=station.member)
+    return said
+
+
+def approve(
+    station: Station, url: str, pending: Pending | None = None, host: MemberId | None = None
+) -> StatementId:
+    """Approve the change of host that is proposed at `url`.
+
+    Args:
+        pending: which of those that this node knows. host: who would be host; None: whoever.
+    Raises:
+        Refused: NO_SUCH_THING, nothing is proposed there; HEAD_UNKNOWN, it leaves out what this
+            node holds; SAID_BEFORE, another one was approved for the same epoch.
+        HostFault, Malformed, Unavailable: as `look`.
+    """
+    shown = look(station, url)
+    proposed = changes_of_host(shown.whole.state)
+    if pending is not None:
+        proposed = [each for each in proposed if each.epoch.digest == pending.epoch.digest]
+    if host is not None:
+        proposed = [each for each in proposed if each.epoch.host == host]
+    if not proposed:
+        raise Refused(Rule.NO_SUCH_THING, f"no change of host is proposed at {url}")
+    epoch = proposed[-1].epoch
+    if not shown.whole.follows(station.replica) and not _forked(station, shown):
+        raise Refused(
+            Rule.HEAD_UNKNOWN,
+            f"{epoch.host} leaves out or moves entries from {shown.whole.keep} on, which this node"
+            " holds under a signed head: do not approve it; ask its operator",
+        )
+    promise = Approved(epoch.number, epoch.digest, epoch.host)
+    before = approved(station)
+    if before is not None and before.epoch >= promise.epoch and before != promise:
+        raise _promised(before)
+    # Die after this line: this node has promised, and says it when asked again.
+    station.journal.put(APPROVED, msgspec.json.encode(promise))
+    follow(station, url)
+    said = station.say(
+        EpochApprove(document=epoch.digest, epoch=epoch.number), state=shown.whole.state
+    )
+    hand_over_outbox(station, url)
+    return said
+
+
+def approved(station: Station) -> Approved | None:
+    """The change of host that this node has approved and not seen in force."""
+    kept = station.journal.get(APPROVED)
+    if not kept:
+        return None
+    promise = msgspec.json.decode(kept, type=Approved)
+    return promise if promise.epoch > station.replica.state.epoch.number else None
+
+
+def _promised(promise: Approved) -> Refused:
+    return Refused(
+        Rule.SAID_BEFORE,
+        f"this node has approved {promise.member} as the host of epoch {promise.epoch}; a second"
+        " approval could make two histories. Let that one come into force",
+    )
+
+
+def _forked(station: Station, shown: Shown) -> bool:
+    """Whether the old host signed both: this copy, and a history at least as long instead."""
+    if not shown.note or shown.signed.follows(station.replica):
+        return False
+    same_epoch = shown.signed.state.epoch == station.replica.state.epoch
+    signed = shown.signed.signed_by_its_host(parse_signed_head(shown.note))
+    return same_epoch and signed and shown.signed.size >= station.replica.state.size
+
+
+# -- moving --------------------------------------------------------------------------------------
+
+
+def follow(station: Station, url: str) -> None:
+    """Look for the next host there until it is in force."""
+    station.journal.put(NEXT, url.encode())
+
+
+def next_url(station: Station) -> str | None:
+    """Where this node expects the next host: as told, or as the log says of what is pending."""
+    kept = station.journal.get(NEXT)
+    if kept:
+        return kept.decode()
+    for pending in changes_of_host(station.replica.state):
+        address = address_of(station.replica.state, pending.epoch.host)
+        if pending.claim is None and address is not None:
+            return address
+    return None
+
+
+def hand_over_outbox(station: Station, url: str) -> None:
+    """Send a candidate all that waits; it keeps it as a proposal until it is host."""
+    try:
+        station.deliver_to(station.remote_to(url))
+    except (Unavailable, Refused) as error:
+        LOG.debug("proposed at=%s why=%s", url, error)
+
+
+def move(station: Station, url: str) -> tuple[Applied, ...] | None:
+    """Move over to the host at `url` when its log says that it is host; None when not yet.
+
+    Returns:
+        The entries of its log that this copy did not have, as they were applied.
+    Raises:
+        HostFault, Forged, Malformed: it is no host that this node may follow. Unavailable.
+    """
+    remote = station.remote_to(url)
+    told = remote.status()
+    if not told.in_office:
+        if told.size < station.replica.state.size:
+            _hand_in(station, url, min(told.size, station.replica.final_size))
+        hand_over_outbox(station, url)
+        if not remote.status().in_office:
+            return None
+    shown = look(station, url, hand_in=False)
+    replica, history = station.replica, shown.signed
+    if history.state.epoch.number <= replica.state.epoch.number:
+        return None
+    promise = approved(station)
+    follows = (history.state.epoch, *history.state.past)
+    bound = promise is not None and promise.document in {epoch.digest for epoch in follows}
+    cosigned = station.journal.last_cosigned()
+    check_successor(replica, history, shown.note, cosigned if bound else None)
+    if cosigned is not None and (
+        history.size < cosigned[0] or history.tree.root(cosigned[0]) != cosigned[1]
+    ):
+        final = replica.view.final
+        station.journal.cosigned_again_from((final.size, final.root))
+    # Die here: what I said above `keep` is sent again, and is known again where it is logged.
+    station.journal.unlogged(history.keep)
+    replica.replace_tail(history.keep, history.applied, history.state, shown.note)
+    # Die here: the log says who is host, and the next start finds its address there.
+    host = history.state.host
+    station.journal.put(FOLLOWED, msgspec.json.encode((host, url)))
+    station.journal.put(NEXT, b"")
+    station.journal.put(APPROVED, b"")
+    station.use_host(url)
+    LOG.warning("follows host=%s url=%s from=%d", host, url, history.keep)
+    return history.applied
+
+
+def hand_in_bulk(station: Station) -> None:
+    """Send the new host the bytes of live attempts and open studies that this node holds.
+
+    What it has already is not sent twice. Raises Unavailable: go on later.
+    """
+    for study in station.replica.state.studies.values():
+        if study.finished:
+            continue
+        plan = study.register.plan
+        for name in (plan.code, plan.layout, plan.model, plan.moments):
+            if name is not None:
+                _hand_in_blob(station, BlobName(name))
+        attempt = study.current
+        if attempt is None:
+            continue
+        opened = opened_of(attempt)
+        seat = opened.seat(station.member)
+        if seat is None:
+            continue
+        started = started_of(attempt)
+        closed = closed_of(attempt)
+        commits = closed.commits if closed is not None else getattr(attempt, "commits", {})
+        if started is not None and seat in commits and not isinstance(attempt, Halted):
+            _hand_in_blob(station, BlobName(commits[seat].vector), vector_of=opened.id)
+        joins = started.joins if started is not None else getattr(attempt, "joins", {})
+        if seat in joins:
+            _hand_in_blob(station, BlobName(joins[seat].blob))
+
+
+def _hand_in_blob(
+    station: Station, name: BlobName, *, vector_of: StatementId | None = None
+) -> None:
+    if not station.blobs.finished(name):
+        return
+    try:
+        if not station.remote.stored(name, vector_of)[1]:
+            station.remote.put_blob(name, station.blobs.path(name), vector_of=vector_of)
+    except (Refused, Forged) as error:
+        LOG.info("bytes not taken blob=%s why=%s", name, error)
