@@ -36,11 +36,13 @@ from comity.commons.opening import (
     has_unused_key,
     may_take_part,
 )
+from comity.commons.owed import AskApprove as AskApprove
 from comity.commons.owed import AskConsent as AskConsent
 from comity.commons.owed import AskVote as AskVote
 from comity.commons.owed import Duty as Duty
 from comity.commons.owed import SayAbandon as SayAbandon
 from comity.commons.owed import SayAccept as SayAccept
+from comity.commons.owed import SayApprove as SayApprove
 from comity.commons.owed import SayClose as SayClose
 from comity.commons.owed import SayCommit as SayCommit
 from comity.commons.owed import SayConfirm as SayConfirm
@@ -370,8 +372,9 @@ def _is_stuck(attempt: Revealing, seat: Seat) -> bool:
 
 def _in_votes(state: State, me: MemberId) -> Iterator[Duty]:
     for proposal in state.proposals.values():
-        if proposal.decided and me not in proposal.signed:
-            yield SignRelease(proposal)
+        release = proposal.release
+        if proposal.decided and release is not None and me not in proposal.signed:
+            yield SignRelease(proposal, release)
         if proposal.decided is None and me in proposal.electorate - proposal.votes.keys():
             yield AskVote(proposal)
 

@@ -86,7 +86,7 @@ def sign_release(station: Station, duty: SignRelease) -> None:
         Malformed: no manifest that a verifier would take.
         Forged: the manifest does not name the model that the members accepted.
     """
-    motion = duty.proposal.motion
+    motion = duty.release
     manifest = parse_manifest(station.blob(motion.manifest).read_bytes())
     if manifest.get(MODEL) != motion.model:
         raise Forged("the manifest of the release does not name the accepted model")
