@@ -105,6 +105,11 @@ def sign_release(state: State, entry: Entry, body: ReleaseSign) -> State | Rule:
     return replace(state, proposals={**state.proposals, signed.id: signed})
 
 
+def signatures_of(state: State, proposal: Proposal) -> tuple[int, ...]:
+    """Indexes of the release.sign of members in force; who left or was removed counts no more."""
+    return tuple(index for member, index in proposal.signed.items() if member in state.keys)
+
+
 def close_due(state: State, index: int) -> State:
     """The state after commons time has moved: votes whose time is over are decided, with no.
 

@@ -24,6 +24,7 @@ from comity.commons.duties import (
 )
 from comity.commons.fold import apply, found
 from comity.commons.state import Outcome, Proposal, State, Study, Void
+from comity.commons.votes import signatures_of
 from comity.errors import Refused, Rule, Unavailable
 from comity.log.heads import full_note, parse_signed_head
 from comity.log.proofs import TlogProof
@@ -376,7 +377,7 @@ def _proposals(state: State, final_size: int) -> Iterator[ProposalStatus]:
 def _proposal(
     state: State, proposal: Proposal, motion: ReleaseMotion, final_size: int
 ) -> ProposalStatus:
-    below = [index for index in proposal.signed.values() if index < final_size]
+    below = [index for index in signatures_of(state, proposal) if index < final_size]
     return ProposalStatus(
         id=proposal.id,
         study=motion.study,
