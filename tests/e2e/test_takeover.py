@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from comity.node.wish_wire import ApproveEpoch
 from comity.node.wishes import Said
-from comity.node.wish_wire import ApproveEpoch, CastVote, HandOver, OfferToHost
 from tests.e2e.institutions import Institution, Institutions
 from tests.e2e.small_study import study_text
 from tests.e2e.test_rounds import Plain

@@ -41,6 +41,9 @@ from comity.node.wish_wire import (
 )
 from comity.node.wishes import Said
 
+commands = host
+"""`comity host`, whole: what serves, and what decides who does."""
+
 _LOG = logging.getLogger(__name__)
 _AGAIN_S = 0.2
 

@@ -39,7 +39,7 @@ app = typer.Typer(
 app.add_typer(entering.identity, name="id", help="Keys of a member, and its public id file.")
 app.add_typer(entering.charter, name="charter", help="The constitution that all founders sign.")
 app.add_typer(entering.commons, name="commons", help="Found a commons, or join one.")
-app.add_typer(hosting.host, name="host", help="The host, which orders and relays.")
+app.add_typer(hosting.commands, name="host", help="The host, which orders and relays.")
 app.add_typer(serving.node, name="node", help="A member's running software.")
 app.add_typer(work.data, name="data", help="Data sets of this site; they stay at home.")
 app.add_typer(studying.study, name="study", help="Joint work, in one file that everybody reads.")
