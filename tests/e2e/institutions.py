@@ -31,7 +31,7 @@ from tests.e2e.places import Place, Places, found_places, free_port
 from tests.e2e.small_study import table_of
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 90.0
+LIMIT_S = 45.0
 SITE = 'studies = "auto"\nsandbox = "warn"\n'
 Answer = TypeVar("Answer")
 

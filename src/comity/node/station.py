@@ -219,11 +219,12 @@ class Station:
         if not self.may_speak:
             raise Unavailable("this node is still reading the host's log; ask again in a moment")
         now_s = self.clock()
-        rule = check(state or self.replica.state, self.member, body, now_s)
+        final = self.replica.view.final
+        head = (final.size, final.root)
+        rule = check(state or self.replica.state, self.member, body, now_s, head)
         if rule is not None:
             raise Refused(rule, f"{body.tag} would have no effect now, so it is not said")
         last = self.journal.last_said()
-        final = self.replica.view.final
         draft = Draft(
             author=self.member,
             commons=self.replica.commons,
