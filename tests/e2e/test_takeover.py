@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from comity.node.wish_wire import ApproveEpoch
+from comity.node.wish_wire import ApproveEpoch, OfferToHost
 from comity.node.wishes import Said
 from tests.e2e.institutions import Institution, Institutions
 from tests.e2e.small_study import study_text
@@ -30,25 +30,51 @@ def plain_model(text: str, count: int) -> str:
     return plain.digests()[0]
 
 
-@pytest.mark.parametrize("phase", ["confirming"])
+@pytest.mark.parametrize(
+    "phase",
+    [
+        "masking",
+        *(pytest.param(p, marks=pytest.mark.slow) for p in ("joining", "confirming", "revealing")),
+    ],
+)
 def test_the_host_is_killed_in_a_round_and_another_member_takes_over(
     tmp_path: Path, phase: str
 ) -> None:
-    text = study_text(rounds=ROUNDS)
+    text = study_text(rounds=ROUNDS, twist="import time; time.sleep(0.3)")
     with Institutions.made(tmp_path, 5) as members:
         members.start()
         old, new, *others = members.all
+        new.ask(OfferToHost(new.url), Said)
         members.register(text)
-        members.until(lambda: has_results(new, 1), "round 1")
+        members.until(
+            lambda: has_results(new, 1) and new.study().phase == phase, f"{phase} of round 2"
+        )
         old_host = old.host
         assert old_host is not None
         old_host.kill()
-        lost = [each.study().results_count for each in members.all]
+        before = max(each.study().results_count for each in members.all)
         new.take_over()
         members.until(lambda: bool(new.hosts().approved), "the candidate's own approval")
         for each in others:
             each.ask(ApproveEpoch(new.member, new.url), Said)
         members.until(lambda: all(e.hosts().host == new.member for e in members.all), "moved")
+        members.until(lambda: has_results(new, before + 1), "the next accepted round")
         members.until(lambda: all(has_results(e, ROUNDS) for e in members.all), "all rounds")
-        assert min(lost) >= 1
         assert {each.study().model for each in members.all} == {plain_model(text, 5)}
+        old_comes_back(members, old, new)
+
+
+def old_comes_back(members: Institutions, old: Institution, new: Institution) -> None:
+    """The old host starts on its folder: members that moved show it, and it signs nothing more."""
+    old.serve()
+    members.until(lambda: "took a tail" in host_log(old), "the old host is told")
+    old_host = old.host
+    assert old_host is not None
+    old_host.stop()
+    old.serve()
+    members.until(lambda: old.host is not None and not old.host.runs, "it does not serve again")
+    assert f"{new.member} hosts since entry" in host_log(old)
+
+
+def host_log(each: Institution) -> str:
+    return (each.folder / "host.log").read_text()
