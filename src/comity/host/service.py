@@ -234,7 +234,8 @@ class Host:
             after, outcome = apply(draft.state, entry)
             if may_sign(draft.state, self._host_public) > may_sign(after, self._host_public):
                 raise Unavailable(
-                    f"with this entry {after.host} is host, and signs it: send it to that host"
+                    f"with this entry {after.host} is host, and signs it: send it to"
+                    f" {after.changes.offers.get(after.host, 'that host')}"
                 )
             if len(draft.rows) >= PROPOSED_MAX and not may_sign(after, self._host_public):
                 raise Unavailable(f"{after.host} is host, not this one; send it there")
@@ -342,7 +343,8 @@ class Host:
         stored = self._store.head_at(size)
         if stored is None:
             raise Refused(Rule.HEAD_UNKNOWN, f"this host never published a head of size {size}")
-        keys = {known: key_set.keys.head for known, key_set in state.keys.items()}
+        epoch = state.epoch_at(size)
+        keys = {known: key_set.keys.head for known, key_set in epoch.keys.items()}
         if member not in keys:
             raise Refused(Rule.UNKNOWN_AUTHOR, "no member of this name is in the log")
         head = TreeHead(self.origin, size, stored.root)
@@ -352,7 +354,7 @@ class Host:
             return
         self._store.cosign(size, [(member, line)])
         lines = [parse_cosignature(each) for each in (*kept.values(), line)]
-        if 0 < state.founded_size <= size and is_final(head, lines, keys, state.quorum):
+        if 0 < state.founded_size <= size and is_final(head, lines, keys, epoch.quorum):
             self._store.set_final(size)
         self._publish(state, *self._stored_heads(), self._published.leaves)
 
