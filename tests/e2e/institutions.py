@@ -31,7 +31,7 @@ from tests.e2e.places import Place, Places, found_places, free_port
 from tests.e2e.small_study import table_of
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 45.0
+LIMIT_S = 240.0
 SITE = 'studies = "auto"\nsandbox = "warn"\n'
 Answer = TypeVar("Answer")
 
@@ -119,7 +119,7 @@ class Institution:
         )
 
     def ask(self, wish: Wish, kind: type[Answer]) -> Answer:
-        answer: Result | None = ask_node(self.folder, wish, timeout_s=60)
+        answer: Result | None = ask_node(self.folder, wish, timeout_s=240)
         assert isinstance(answer, kind), answer
         return answer
 
