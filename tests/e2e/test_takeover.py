@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from comity.node.wish_wire import ApproveEpoch, OfferToHost
+from comity.node.wish_wire import ApproveEpoch, CastVote, HandOver, OfferToHost
 from comity.node.wishes import Said
 from tests.e2e.institutions import Institution, Institutions
 from tests.e2e.small_study import study_text
@@ -78,3 +78,25 @@ def old_comes_back(members: Institutions, old: Institution, new: Institution) ->
 
 def host_log(each: Institution) -> str:
     return (each.folder / "host.log").read_text()
+
+
+def test_a_planned_hand_over_loses_nothing(tmp_path: Path) -> None:
+    text = study_text(rounds=ROUNDS, twist="import time; time.sleep(0.3)")
+    with Institutions.made(tmp_path, 4) as members:
+        members.start()
+        old, new, *_ = members.all
+        new.ask(OfferToHost(new.url), Said)
+        members.until(lambda: new.member in old.hosts().offers, "the offer")
+        proposal = old.ask(HandOver(new.member), Said)
+        for each in members.all:
+            members.until(lambda: each.ask(CastVote(proposal.statement, "yes"), object), "a vote")  # noqa: B023
+        members.register(text)
+        members.until(lambda: has_results(new, 1), "round 1")
+        members.until(lambda: "hand-over" in old.ask(HandOver(new.member), Said).about, "decided")
+        members.until(lambda: bool(new.hosts().pending), "the hand-over is logged")
+        assert new.hosts().host == old.member, "nobody leaves a host before the next one answers"
+        new.take_over()
+        members.until(lambda: all(e.hosts().host == new.member for e in members.all), "moved")
+        members.until(lambda: all(has_results(e, ROUNDS) for e in members.all), "all rounds")
+        assert {each.study().model for each in members.all} == {plain_model(text, 4)}
+        members.until(lambda: "took a tail" in host_log(old), "the old host is told")

@@ -12,6 +12,7 @@ import typer
 from msgspec import Struct
 
 from comity.cli.asking import ask_running, expect, node_of
+from comity.cli.hosts import report_lines
 from comity.cli.serving import HERE, Hosting, Listen, TlsChain, TlsKey, Verbose, host, tls_of
 from comity.cli.terminal import (
     AsJson,
@@ -220,23 +221,6 @@ def host_follow(
     with node_of(folder, unlock, screen, patient=True) as ask:
         report = expect(HostReport, ask(FollowHost(url)))
     screen.result(report, *report_lines(report))
-
-
-def report_lines(report: HostReport) -> list[str]:
-    """Who hosts, for people."""
-    lines = [
-        f"host:    {report.host} at {report.url}, epoch {report.epoch}",
-        f"log:     {report.size} entries, final up to {report.final_size}",
-    ]
-    lines += [f"offer:   {member} at {address}" for member, address in report.offers.items()]
-    if report.next_url:
-        lines.append(f"looking for the next host at {report.next_url}")
-    if report.approved:
-        lines.append(f"approved {report.approved}; the old host is told nothing more")
-    for pending in report.pending:
-        names = ", ".join(pending.approvals) or "nobody yet"
-        lines.append(f"pending: {pending.document[:12]} {pending.why}; approved by {names}")
-    return lines
 
 
 def _claim(folder: Path, url: str) -> None:

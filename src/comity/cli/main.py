@@ -12,7 +12,7 @@ import typer
 from msgspec import Struct
 from rich.console import Console
 
-from comity.cli import entering, hosting, reading, serving, studying, work
+from comity.cli import entering, hosting, members, reading, serving, studying, work
 from comity.cli.terminal import AsJson, Screen, complain, exit_code_of, steady_output
 from comity.errors import ComityError, ExitCode
 
@@ -40,6 +40,7 @@ app.add_typer(entering.identity, name="id", help="Keys of a member, and its publ
 app.add_typer(entering.charter, name="charter", help="The constitution that all founders sign.")
 app.add_typer(entering.commons, name="commons", help="Found a commons, or join one.")
 app.add_typer(hosting.commands, name="host", help="The host, which orders and relays.")
+app.add_typer(members.member, name="member", help="Who belongs, and who has applied.")
 app.add_typer(serving.node, name="node", help="A member's running software.")
 app.add_typer(work.data, name="data", help="Data sets of this site; they stay at home.")
 app.add_typer(studying.study, name="study", help="Joint work, in one file that everybody reads.")

@@ -11,6 +11,8 @@ from typing import Annotated, final
 import typer
 from msgspec import Struct
 
+from comity.cli.asking import expect, read_node
+from comity.cli.hosts import report_lines
 from comity.cli.terminal import (
     AsJson,
     Folder,
@@ -27,11 +29,13 @@ from comity.host.service import LOG
 from comity.node.answers import HostStatus, parse
 from comity.node.control import ControlServer
 from comity.node.founding import CHARTER, KEYS, read_charter
+from comity.node.governing import HostReport
 from comity.node.http_client import HttpClient, Limits
 from comity.node.keyfile import load_host_key, load_keys
 from comity.node.loop import Loop
 from comity.node.settings import read_node_settings
 from comity.node.station import open_station
+from comity.node.wish_wire import AskHost
 from comity.values import CommonsId, MemberId
 
 host = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -128,7 +132,9 @@ def host_status(
     folder: Folder = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the host what it tells anybody: which commons, how many entries, founded or not.
+    """Ask a host what it tells anybody, and this node who hosts by its own verified copy.
+
+    The copy also says who has offered to host, and which change of host waits for approvals.
 
     \b
     Example:
@@ -141,12 +147,16 @@ def host_status(
         found = parse(answer.body, HostStatus)
     finally:
         client.close()
+    lines = []
+    if (folder / "node.toml").exists():
+        lines = report_lines(expect(HostReport, read_node(folder, AskHost())))
     Screen(as_json).result(
         found,
         f"host:    {found.host}{'' if found.in_office else ', not the one'} at {at}",
         f"commons: {found.commons}",
         f"entries: {found.size}",
         f"founded: {'yes' if found.founded else 'not yet'}",
+        *(f"by this node's copy: {line}" for line in lines),
     )
 
 

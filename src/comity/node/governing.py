@@ -76,6 +76,30 @@ class Seeded(Struct, frozen=True, tag="seeded"):
     final_size: int
 
 
+@final
+class MemberLine(Struct, frozen=True):
+    """A member or an applicant. standing: "member", "host", "leaving" or "applied".
+
+    keys: digest of its key set; serial: how often it was replaced. host_address: "" without offer.
+    """
+
+    member: MemberId
+    standing: str
+    serial: int
+    keys: Digest
+    host_address: str
+
+
+@final
+class MembersReport(Struct, frozen=True, tag="members"):
+    """Who belongs, by this node's verified copy."""
+
+    epoch: int
+    quorum: int
+    count: int
+    members: tuple[MemberLine, ...]
+
+
 # -- host ----------------------------------------------------------------------------------------
 
 
@@ -213,6 +237,22 @@ def seed_host(station: Station, folder: Path) -> Seeded:
 
 
 # -- members -------------------------------------------------------------------------------------
+
+
+def members_report(station: Station) -> MembersReport:
+    """Who belongs, is leaving, or has applied."""
+    state = station.replica.state
+    lines = []
+    for member, key_set in state.keys.items():
+        standing = "leaving" if member in state.changes.leaving else "member"
+        standing = "host" if member == state.host else standing
+        address = state.changes.offers.get(member, "")
+        digest = key_set_digest(key_set)
+        lines.append(MemberLine(member, standing, key_set.serial, digest, address))
+    for member, applied in state.changes.applications.items():
+        digest = key_set_digest(applied.key_set)
+        lines.append(MemberLine(member, "applied", applied.key_set.serial, digest, ""))
+    return MembersReport(state.epoch.number, state.quorum, len(state.members), tuple(lines))
 
 
 def admit(station: Station, member: str) -> Said:

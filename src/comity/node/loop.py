@@ -46,15 +46,14 @@ from comity.node.moving import Moving
 from comity.node.polling import Poller
 from comity.node.remote import Batch
 from comity.node.revealing import say_accept, say_confirm, say_recover, say_reveal
-from comity.node.rounds import Rounds, round_tag
-from comity.node.stages import scope_of
-from comity.node.standing import approve, consent, enrol, found, sign_release
+from comity.node.rounds import Rounds
+from comity.node.said import is_said
+from comity.node.standing import consent, enrol, found, sign_release
 from comity.node.station import Station, describe
-from comity.node.succession import hand_in_bulk
+from comity.node.succession import approve_settled, hand_in_bulk
 from comity.statements.entries import Entry
 from comity.statements.governing import Seen
 from comity.storage.memory import keep_freed_memory
-from comity.storage.ports import Attempt
 from comity.values import StatementId
 
 LOG = logging.getLogger(__name__)
@@ -312,7 +311,7 @@ class Loop:
             self._retry = True
 
     def _perform(self, duty: Duty) -> None:
-        if self._is_said(duty):
+        if is_said(self._station, duty):
             return  # on its way to the log
         subject = type(duty).__name__
         try:
@@ -331,25 +330,6 @@ class Loop:
         except OSError as error:
             self._note(subject, _disk(error))
             self._retry = True
-
-    def _is_said(self, duty: Duty) -> bool:
-        """Whether this node has said what is owed, and only the log does not show it yet."""
-        journal = self._station.journal
-        match duty:
-            case SayResolve():
-                scope = scope_of(duty.attempt.opened)
-                return f"round.resolve#{duty.holder}" in journal.promised(scope)
-            case SayOpen():
-                body = duty.body
-                scope = Attempt(body.study, body.round_no, body.attempt)
-                return body.tag in journal.promised(scope)
-            case SayFound() | SaySeen() | AskConsent() | SayEnrol() | SignRelease() | SayApprove():
-                author = self._station.replica.state.authors.get(self._station.member)
-                last = journal.last_said()
-                return last is not None and last[0] > (author.seq if author else -1)
-            case _:
-                said = round_tag(self._station.replica.state, duty)
-                return said is not None and said[1] in journal.promised(said[0])
 
     def _note(self, subject: str, error: ComityError) -> None:
         text = describe(error)
@@ -393,7 +373,7 @@ class Loop:
             case SignRelease():
                 sign_release(station, duty)
             case SayApprove():
-                approve(station, duty)
+                approve_settled(station, duty.pending)
             case _:
                 pass  # AskVote, AskApprove: people answer
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 
 from comity.aggregation.sharing import SEALING_RAND_BYTES, sealing_keys
-from comity.commons.duties import AskConsent, SayApprove, SayEnrol, SignRelease
+from comity.commons.duties import AskConsent, SayEnrol, SignRelease
 from comity.commons.studies import next_serial
 from comity.errors import Forged, Refused, Rule
 from comity.node.station import Station, random_bytes
 from comity.release.form import MODEL, parse_manifest
 from comity.statements.governing import CommonsFound, KeySet, PublicKeys, ReleaseSign
 from comity.statements.keysets import make_possession
-from comity.statements.membership import EpochApprove
 from comity.statements.studies import ConsentGive, StudyEnrol
 from comity.values import sha256
 
@@ -94,9 +93,3 @@ def sign_release(station: Station, duty: SignRelease) -> None:
     station.say(
         ReleaseSign(manifest=motion.manifest, model=motion.model, proposal=duty.proposal.id)
     )
-
-
-def approve(station: Station, duty: SayApprove) -> None:
-    """Approve the epoch that follows from decisions and leaves: this node derived it itself."""
-    epoch = duty.pending.epoch
-    station.say(EpochApprove(document=epoch.digest, epoch=epoch.number))

@@ -180,6 +180,25 @@ def approve(
     return said
 
 
+def approve_settled(station: Station, pending: Pending) -> None:
+    """Approve by itself what rests on decisions and leaves, also when it changes the host.
+
+    Raises: Refused, Unavailable: as `Station.say`; SAID_BEFORE as `approve`.
+    """
+    epoch = pending.epoch
+    if epoch.host != station.replica.state.host:
+        promise = Approved(epoch.number, epoch.digest, epoch.host)
+        before = approved(station)
+        if before is not None and before != promise:
+            raise _promised(before)
+        # Nobody stops for a host that is not there yet: the promise waits until it answers.
+        address = address_of(station.replica.state, epoch.host)
+        if address is None or station.remote_to(address).status().in_office:
+            raise Unavailable(f"{epoch.host} shall host, and is not ready at {address or 'all'}")
+        station.journal.put(APPROVED, msgspec.json.encode(promise))
+    station.say(EpochApprove(document=epoch.digest, epoch=epoch.number))
+
+
 def approved(station: Station) -> Approved | None:
     """The change of host that this node has approved and not seen in force."""
     kept = station.journal.get(APPROVED)

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from comity.errors import Misconfigured
 from comity.node import governing, wishes
 from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
-from comity.node.governing import HostReport, Seeded
+from comity.node.governing import HostReport, MembersReport, Seeded
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
 from comity.node.releasing import Written
 from comity.node.reports import (
@@ -226,6 +226,11 @@ class LeaveCommons(Struct, frozen=True, tag="member-leave", forbid_unknown_field
     reason: TextField = ""
 
 
+@final
+class AskMembers(Struct, frozen=True, tag="members-report", forbid_unknown_fields=True):
+    """`governing.members_report`."""
+
+
 Governed = (
     AskHost
     | OfferToHost
@@ -236,6 +241,7 @@ Governed = (
     | SeedHost
     | AdmitMember
     | LeaveCommons
+    | AskMembers
 )
 
 Wish = (
@@ -269,6 +275,7 @@ Result = (
     | Written
     | HostReport
     | Seeded
+    | MembersReport
 )
 
 
@@ -350,6 +357,8 @@ def _govern(wish: Governed, station: Station) -> Result:
             return governing.admit(station, wish.member)
         case LeaveCommons():
             return governing.leave(station, wish.reason)
+        case AskMembers():
+            return governing.members_report(station)
         case _:
             assert_never(wish)
 
