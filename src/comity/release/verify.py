@@ -191,14 +191,8 @@ def _steps(
     yield _Found(f'"{one_line(charter.name)}", {origin}')
 
     founders = lines_of(read_file(folder, FOUNDERS), FOUNDERS, MEMBERS_MAX)
-    state = first_epoch(charter, founders)
-    for number in range(1, epochs_count(sizes) + 1):
-        approvals = lines_of(
-            read_file(folder, approvals_path(number)), approvals_path(number), MEMBERS_MAX
-        )
-        state = following(state, read_file(folder, epoch_path(number)), approvals)
-    count = len(state.members)
-    yield _Found(f"{count} members, host {state.host}, quorum {state.quorum}{_in_epoch(state)}")
+    state = _in_epochs(folder, sizes, first_epoch(charter, founders))
+    yield _Found(_who(state))
 
     for path, content in derived_files(state).items():
         if read_file(folder, path) != content:
@@ -251,9 +245,19 @@ def _steps(
     )
 
 
-def _in_epoch(state: State) -> str:
-    number = state.epoch.number
-    return f"; epoch {number}, approved by members of the one before" if number else ""
+def _in_epochs(folder: FolderReader, sizes: Mapping[str, int], state: State) -> State:
+    """The state with every epoch of the folder, each approved by members of the one before."""
+    for number in range(1, epochs_count(sizes) + 1):
+        place = approvals_path(number)
+        approvals = lines_of(read_file(folder, place), place, MEMBERS_MAX)
+        state = following(state, read_file(folder, epoch_path(number)), approvals)
+    return state
+
+
+def _who(state: State) -> str:
+    number, count = state.epoch.number, len(state.members)
+    epoch = f"; epoch {number}, approved by members of the one before" if number else ""
+    return f"{count} members, host {state.host}, quorum {state.quorum}{epoch}"
 
 
 def _charter(folder: FolderReader, anchor: Anchor | None) -> Charter:
