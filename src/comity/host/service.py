@@ -263,9 +263,7 @@ class Host:
     def _take_tail(self, tail: Tail) -> None:
         refuse_when_halted(self._folder)
         self._settle_doubt()
-        before = self._published
-        self._draft = None
-        self._tree.truncate(before.state.size)
+        before, draft = self._published, self._draft
         checked = verify_tail(
             tail, state=before.state, store=self._store, origin=self.origin, charter=self._charter
         )
@@ -284,13 +282,22 @@ class Host:
             keep_dropped(self._folder, self._store, checked.keep)
         self._in_doubt = True
         if before.head is None:
-            self._store.append(checked.rows, None, checked.head)
+            self._store.append(checked.draft.rows, None, checked.head)
         else:
-            self._store.replace_tail(checked.keep, checked.rows, before.head, checked.head)
+            self._store.replace_tail(checked.keep, checked.draft.rows, before.head, checked.head)
         # Die here: the next start replays what the store holds; the proposal is handed in again.
         _LOG.warning("took a tail from=%d to=%d", checked.keep, checked.head.size)
-        self._publish(self._take_stored_log(), *self._stored_heads(), ())
+        self._tree, self._draft = checked.tree, None
+        self._indexes = {
+            said: index for said, index in self._indexes.items() if index < checked.keep
+        } | checked.draft.indexes
+        self._voids = {
+            index: rule for index, rule in self._voids.items() if index < checked.keep
+        } | checked.draft.voids
+        self._publish(checked.state, *self._stored_heads(), ())
         self._in_doubt = False
+        if draft is not None:
+            self._append([row.leaf for row in draft.rows])  # proposed again, above the tail
 
     def _commit(self, before: Published, draft: Draft) -> None:
         head = TreeHead(self.origin, self._tree.size, self._tree.root())

@@ -22,7 +22,7 @@ from comity.log.merkle import Tree
 from comity.statements.entries import Entry
 from comity.statements.wire import read
 from comity.storage.log_store import SqliteLogStore
-from comity.storage.ports import Row, StoredHead
+from comity.storage.ports import StoredHead
 
 _ENTRIES_PER_READ: Final = 128
 
@@ -40,12 +40,17 @@ class Tail:
 @final
 @dataclass(frozen=True, slots=True)
 class CheckedTail:
-    """What a tail adds after `keep` entries of this log."""
+    """What a tail adds after `keep` entries of this log. tree: of the whole log with it."""
 
     keep: int
     head: StoredHead
-    rows: tuple[Row, ...]
-    state: State
+    draft: Draft
+    tree: Tree
+
+    @property
+    def state(self) -> State:
+        """What the log means with it."""
+        return self.draft.state
 
 
 def verify_tail(
@@ -84,7 +89,7 @@ def verify_tail(
         raise Malformed("the tail ends before the first host has entered")
     verify_host(signed, host_keys.keys.host)
     head = StoredHead(signed.head.size, signed.head.root, tail.note)
-    return CheckedTail(keep, head, tuple(draft.rows), after)
+    return CheckedTail(keep, head, draft, tree)
 
 
 def supersedes(checked: CheckedTail, here: State) -> bool:
