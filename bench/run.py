@@ -3,8 +3,8 @@
     python -m bench.run [--quick] [--only NAME ...] [--folder DIR]
 
 Everything runs in real processes on loopback, each next to its floor in the same run. NAME is
-small, big, memory, replay or same. The exit status says whether it could be measured, not whether
-targets are met: a shared machine is no judge.
+small, big, memory, replay, takeover or same. The exit status says whether it could be measured,
+not whether targets are met: a shared machine is no judge.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ HOST_VECTORS_APART_MAX: Final = 0.25
 """How far the host's peaks with few and many members may lie apart to count as the same."""
 NODE_VECTORS_MAX: Final = 2.5
 REPLAY_S_MAX: Final = 15.0
+TAKEOVER_S_MAX: Final = 10.0
+JOIN_S_MAX: Final = 30.0
 DEARER_MAX: Final = 1.5
 """How much dearer an entry may be after the replay than during it, to count as incremental."""
 QUIET_LOAD: Final = 0.5
@@ -193,6 +195,39 @@ class Bench:
             ),
         ]
 
+    def takeover(self) -> list[Row]:
+        """A forced change of host, and a newcomer with a long log to read."""
+        count = self.sizes.statements
+        self.console.print(f"takeover: five members, then joining at {count:,} statements")
+        forced = self._told("takeover", "takeover", str(self.folder / "takeover"))
+        joined = self._told("join", "join", str(self.folder / "join"), str(count))
+        took_s, same = forced.split()
+        return [
+            Row(
+                "forced take-over, 5 members, from the decision to the next accepted round",
+                f"{float(took_s):.2f} s; final model {'the same' if same == 'True' else 'ANOTHER'}",
+                "",
+                "",
+                f"at most {TAKEOVER_S_MAX:.0f} s, the same bits",
+                float(took_s) <= TAKEOVER_S_MAX and same == "True",
+            ),
+            Row(
+                f"joining a commons of {count:,} statements, to a fully verified state",
+                f"{float(joined):.2f} s",
+                "",
+                "",
+                f"at most {JOIN_S_MAX:.0f} s",
+                float(joined) <= JOIN_S_MAX,
+            ),
+        ]
+
+    def _told(self, event: str, *arguments: str) -> str:
+        party = Party(event, ["bench.takeover", *arguments], self.folder / f"{event}.notes")
+        try:
+            return party.wait_for(event, limit_s=1_800).text
+        finally:
+            party.stop()
+
     def same(self) -> list[Row]:
         """Secure aggregation on and off."""
         sizes = self.sizes
@@ -256,6 +291,7 @@ NAMES: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "big": Bench.big,
     "memory": Bench.memory,
     "replay": Bench.replay,
+    "takeover": Bench.takeover,
     "same": Bench.same,
 }
 

@@ -44,13 +44,14 @@ from comity.log.heads import (
     sign_head,
     verify_cosignature,
 )
+from comity.log.merkle import Tree
 from comity.statements.keysets import check as check_envelope
 from comity.statements.wire import read
 from comity.storage.database import pass_by
 from comity.storage.dropped import keep_dropped
 from comity.storage.log_store import SqliteLogStore
 from comity.storage.ports import Hook, StoredHead
-from comity.values import ENTRIES_PER_REQUEST_MAX, MemberId
+from comity.values import ENTRIES_PER_REQUEST_MAX, MemberId, StatementId
 
 LOG: Final = "host.sqlite"
 WAITING_MAX: Final = 1_024
@@ -94,6 +95,9 @@ class Host:
         self._in_doubt = False
         self._listeners: list[Callable[[], object]] = []
         self.origin = origin_of(found(charter).commons, charter.origin_prefix)
+        self._tree = Tree()
+        self._indexes: dict[StatementId, int] = {}
+        self._voids: dict[int, Rule] = {}
         self._store = SqliteLogStore(folder / LOG, hook=hook)
         try:
             state = self._take_stored_log()
@@ -254,8 +258,7 @@ class Host:
 
     def _propose(self, draft: Draft) -> None:
         """Show entries that no head covers: who is not host yet can do no more (rule 8)."""
-        self._draft = draft
-        before = self._published
+        self._draft, before = draft, self._published
         leaves = tuple(row.leaf for row in draft.rows)
         if leaves != before.proposed:
             self._tell(replace(before, proposed=leaves, version=before.version + 1))
@@ -288,12 +291,10 @@ class Host:
         # Die here: the next start replays what the store holds; the proposal is handed in again.
         _LOG.warning("took a tail from=%d to=%d", checked.keep, checked.head.size)
         self._tree, self._draft = checked.tree, None
-        self._indexes = {
-            said: index for said, index in self._indexes.items() if index < checked.keep
-        } | checked.draft.indexes
-        self._voids = {
-            index: rule for index, rule in self._voids.items() if index < checked.keep
-        } | checked.draft.voids
+        kept = {said: at for said, at in self._indexes.items() if at < checked.keep}
+        self._indexes = kept | checked.draft.indexes
+        voids = {at: rule for at, rule in self._voids.items() if at < checked.keep}
+        self._voids = voids | checked.draft.voids
         self._publish(checked.state, *self._stored_heads(), ())
         self._in_doubt = False
         if draft is not None:
