@@ -89,7 +89,7 @@ class Loop:
         self._own: list[tuple[StatementId, int]] = []
         self._cosigner = Cosigner(station, self._flush)
         self._retry = False
-        self._bulk_owed = False
+        self._bulk_owed = self._away = False
         self._in_step = True
 
     def stop(self) -> None:
@@ -137,7 +137,8 @@ class Loop:
         """What the next question to the host is about."""
         station = self._station
         start = station.replica.state.size + len(self._pending)
-        return start, self._version, station.settings.poll_s if self._in_step else 0
+        patient = self._in_step and not self._away
+        return start, self._version, station.settings.poll_s if patient else 0
 
     # -- events -------------------------------------------------------------------------------
 
@@ -172,14 +173,16 @@ class Loop:
         applied = self._moving.step()
         if applied is not None:
             self._moved(applied)
-        if self._in_step and not self._moving.waits:
+        # Trying a host that is away again and again would keep wishes and the next host waiting.
+        if self._in_step and not self._moving.waits and not self._away:
             self._work()
 
     def _moved(self, applied: Sequence[Applied]) -> None:
         """Another host's entries are ours now; what hung on the old one goes, or is sent again."""
         self._version, self._pending, self._own = 0, [], []
         self._cosigner = Cosigner(self._station, self._flush)
-        self._in_step = self._station.may_speak = True
+        self._in_step, self._away = True, False
+        self._station.may_speak = True
         for entry, outcome in applied:
             self._applied(entry, outcome)
         self._flush()
@@ -198,6 +201,7 @@ class Loop:
         if station.faults.get("host") != why:
             LOG.info("host not reached why=%s", why)
         station.faults["host"] = why
+        self._away = isinstance(error, Unavailable)
         rule = error.rule if isinstance(error, Refused) else None
         if rule is Rule.HEAD_UNKNOWN:
             # A host that forgot what it signed is shown it, and stops for good.
@@ -224,6 +228,7 @@ class Loop:
     def _take(self, batch: Batch) -> None:
         station = self._station
         station.faults.pop("host", None)
+        self._away = False
         self._version = batch.version
         replica = station.replica
         replica.compare([head.note for head in batch.heads])

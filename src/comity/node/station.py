@@ -269,8 +269,11 @@ class Station:
         answers = remote.post_statements([item.envelope for item in waiting])
         for item, posted in zip(waiting, answers, strict=True):
             if posted.index is None:
-                LOG.warning("not taken tag=%s why=%s", item.body.tag, posted.error)
-                self.faults["delivery"] = f"the host did not take {item.body.tag}: {posted.error}"
+                if remote is self.remote:
+                    LOG.warning("not taken tag=%s why=%s", item.body.tag, posted.error)
+                    self.faults["delivery"] = (
+                        f"the host did not take {item.body.tag}: {posted.error}"
+                    )
                 raise Unavailable(f"the host did not take {item.body.tag}: {posted.error}")
             self._outbox.remove(item)
             if posted.rule is not None:
