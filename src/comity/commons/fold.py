@@ -134,18 +134,22 @@ def check(state: State, author: MemberId, body: Body, now_s: int) -> Rule | None
     For whoever is about to say it. The fold itself asks the same questions, in `apply`.
 
     Args:
-        author: a member.
+        author: a member; a stranger asks `belonging.application_fault`.
+        body: a host.takeover is taken to name the head that its statement will name.
         now_s: the `time` it would sign.
     """
     seq, prev = next_link(state, author)
+    head = state.authors[author].head_size, b""
+    if isinstance(body, HostTakeover):
+        head = body.head_size, body.head_root
     said = Statement(
         id=StatementId(NOTHING),
         author=author,
         commons=state.commons,
         seq=seq,
         prev=prev,
-        head_size=state.authors[author].head_size,
-        head_root=b"",
+        head_size=head[0],
+        head_root=head[1],
         time_s=now_s,
         body=body,
     )
