@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from comity.errors import HeadMoved, Malformed, Refused, Rule, Unavailable
+from comity.storage.dropped import keep_dropped
 from comity.storage.log_store import SqliteLogStore
 from comity.storage.ports import StoredHead
 from comity.values import MemberId
@@ -124,6 +125,8 @@ if work == "append":
     store.append([row(2), row(3)], head(2), head(4))
 elif work == "cosign":
     store.cosign(2, [line("a", 9)])
+elif work == "replace":
+    store.replace_tail(1, [row(7)], head(2), head(2, b"other"))
 else:
     store.set_final(2)
 """
@@ -150,6 +153,40 @@ def test_attack_51_killed_at_any_point_all_or_nothing(
     if not appended:
         store.append([row(2), row(3)], head(2), head(4))
     assert store.head() == head(4)
+
+
+@pytest.mark.parametrize("point", ["begun", "committing", "committed"])
+def test_a_tail_is_replaced_whole_or_not_at_all(tmp_path: Path, point: str) -> None:
+    """Attack 51 for a change of host: no mixture of two histories, wherever the power goes."""
+    path = tmp_path / "log.sqlite"
+    store = SqliteLogStore(path)
+    store.append([row(0)], None, head(1))
+    store.append([row(1)], head(1), head(2))
+    store.cosign(2, [line("a", 9)])
+    store.close()
+    assert run_script(KILLED, str(path), "replace", point).returncode == -signal.SIGKILL
+    store = SqliteLogStore(path)
+    done = point == "committed"
+    assert store.entries(0, 9) == [b"leaf0", b"leaf7" if done else b"leaf1"]
+    assert store.head() == head(2, b"other" if done else b"note")
+    assert store.cosignatures(2) == ([] if done else [line("a", 9)])
+    kept = keep_dropped(tmp_path, store, 1)
+    assert kept is not None and len(kept.read_bytes().splitlines()) == 2
+    assert keep_dropped(tmp_path, store, 2) is None
+
+
+def test_what_a_final_head_covers_is_never_replaced(tmp_path: Path) -> None:
+    store = SqliteLogStore(tmp_path / "log.sqlite")
+    store.append([row(0)], None, head(1))
+    store.append([row(1)], head(1), head(2))
+    store.set_final(2)
+    with pytest.raises(HeadMoved, match="is final"):
+        store.replace_tail(1, [row(7)], head(2), head(2, b"other"))
+    with pytest.raises(HeadMoved):
+        store.replace_tail(2, [row(7)], head(1), head(3))
+    assert store.entries(0, 9) == [b"leaf0", b"leaf1"]
+    store.replace_tail(2, [row(7)], head(2), head(3))
+    assert store.head() == head(3)
 
 
 @pytest.mark.parametrize("point", ["committing", "committed"])
