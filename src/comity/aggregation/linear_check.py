@@ -2,7 +2,7 @@
 
 T of the sum equals the sum of the T's of its vectors, and no forged sum is found with more than
 2**-125 a trial (aggregation.md 5.7, T5). The challenge is the tensor rho x sigma, so the work is a
-matrix product with sigma in limbs; every partial sum stays below 2**51, which float64 holds exactly
+matrix product with sigma in limbs; every partial sum stays below 2**49, which float64 holds exactly
 in any order of adding.
 """
 
@@ -23,8 +23,10 @@ from comity.values import ROW_WORDS, Digest, hkdf_info, raw
 
 FIELD: Final = 2**127 - 1
 CHECK_VALUE_BYTES: Final = 16
-_COLUMNS: Final = 2**11
-"""Columns of one product: 64 rows of them as float64 are 1 MiB, and 32 + 8 + 11 bits a sum."""
+_COLUMNS: Final = 2**9
+"""Columns of one product: 64 rows of them as float64 are 256 KiB, and 32 + 8 + 9 bits a sum.
+
+Larger products make OpenBLAS start threads, which wait for one another on a busy machine."""
 _ROWS: Final = 64
 
 Limbs: TypeAlias = npt.NDArray[np.float64]
