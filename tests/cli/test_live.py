@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from comity.errors import ExitCode
-from comity.node import founding
+from comity.node import chartering, founding
 from comity.node.keyfile import Unencrypted, load_keys
 from comity.release.anchor import parse_anchor
 from tests.cli.commands import Terminal, start
@@ -52,7 +52,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         Path(founding.new_identity(root / name, name, passphrase=Unencrypted.ON_PURPOSE).id_file)
         for name in MEMBERS
     ]
-    charter = founding.new_charter(root / "charter.toml", name="Live", host="a", ids=ids)
+    charter = chartering.new_charter(root / "charter.toml", name="Live", host="a", ids=ids)
     for name in MEMBERS:
         keys = load_keys(root / name / founding.KEYS, passphrase=Unencrypted.ON_PURPOSE)
         founding.enter_commons(

@@ -33,6 +33,8 @@ EXPECTED = {
     "id show",
     "charter new",
     "charter check",
+    "charter diff",
+    "charter show",
     "charter sign",
     "commons found",
     "commons join",

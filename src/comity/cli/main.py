@@ -12,7 +12,7 @@ import typer
 from msgspec import Struct
 from rich.console import Console
 
-from comity.cli import entering, reading, serving, studying, work
+from comity.cli import chartering, entering, reading, serving, studying, work
 from comity.cli.terminal import AsJson, Screen, complain, exit_code_of, steady_output
 from comity.errors import ComityError, ExitCode
 
@@ -37,7 +37,7 @@ app = typer.Typer(
 )
 
 app.add_typer(entering.identity, name="id", help="Keys of a member, and its public id file.")
-app.add_typer(entering.charter, name="charter", help="The constitution that all founders sign.")
+app.add_typer(chartering.charter, name="charter", help="The constitution that all founders sign.")
 app.add_typer(entering.commons, name="commons", help="Found a commons, or join one.")
 app.add_typer(serving.host, name="host", help="The host, which orders and relays.")
 app.add_typer(serving.node, name="node", help="A member's running software.")

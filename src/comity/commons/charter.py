@@ -170,7 +170,9 @@ def _charter_of(said: dict[str, Any]) -> Charter:
 
 def _line_of(text: str, complaint: str) -> str:
     """ " (line N)" of the first line that the complaint can be about; "" when none is found."""
-    named = re.search(r"`([a-z_]+)`", complaint) or re.search(r"\.([a-z_]+)`$", complaint)
+    named = re.search(r"unknown field `(\w+)`", complaint) or re.search(
+        r"\.(\w+?)(?:_s)?`$", complaint
+    )
     path = complaint.split(":", 1)[0].split(".")
     table, wanted = path[:-1], named[1] if named else path[-1]
     here: list[str] = []

@@ -63,7 +63,7 @@ def power_of(rule: DecisionRule, electorate: Mapping[MemberId, str]) -> Power:
     for group in sorted(set(electorate.values())):
         inside = [member for member in heavy if electorate[member] == group]
         outside = [member for member in heavy if electorate[member] != group]
-        share = sum((weight[member] for member in inside), Fraction(0)) / total
+        share = Fraction(sum((weight[member] for member in inside), Fraction(0)), total)
         groups.append(
             GroupPower(group, len(inside), share, passes(inside, "no"), not passes(outside, "no"))
         )

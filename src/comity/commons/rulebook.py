@@ -42,7 +42,7 @@ class Groups(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @final
-class RuleSection(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class RuleText(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One rule, as signed. Durations are seconds of commons time.
 
     method, quorum, yes, of, min_yes: as in `tally.DecisionRule`. window_s: how long the vote is
@@ -68,7 +68,7 @@ class Rulebook(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """Rules by name, and the name of the rule that each act follows."""
 
     decisions: dict[Act, SlugField]
-    rules: dict[SlugField, RuleSection]
+    rules: dict[SlugField, RuleText]
     groups: Groups | None = None
 
 
@@ -123,7 +123,7 @@ def rulebook_fault(book: Rulebook, electorate: Mapping[MemberId, str]) -> str | 
     return None
 
 
-def _rule_fault(book: Rulebook, name: str, rule: RuleSection) -> str | None:
+def _rule_fault(book: Rulebook, name: str, rule: RuleText) -> str | None:
     where = f"rules.{name}"
     if rule.method == "threshold":
         if not rule.yes or not Fraction(1, 2) < Fraction(rule.yes) <= 1:

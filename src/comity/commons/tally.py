@@ -120,7 +120,7 @@ def weights(groups: Mapping[MemberId, str], cap: Fraction | None) -> dict[Member
     level = None if cap is None else group_level(list(sizes.values()), cap)
     if level is None:
         return dict.fromkeys(groups, Fraction(1))
-    return {m: min(Fraction(1), level / sizes[group]) for m, group in groups.items()}
+    return {m: min(Fraction(1), Fraction(level, sizes[group])) for m, group in groups.items()}
 
 
 def group_level(sizes: Collection[int], cap: Fraction) -> Fraction | None:
@@ -138,7 +138,7 @@ def group_level(sizes: Collection[int], cap: Fraction) -> Fraction | None:
         rest -= size
         if cap * capped >= 1:
             break
-        level = cap * rest / (1 - cap * capped)
+        level = Fraction(cap * rest, 1 - cap * capped)
         smaller = ordered[capped] if capped < len(ordered) else 0
         if smaller <= level < size:
             return level
