@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta, Struct
 
-from comity.statements import fields, governing, rounds, studies
+from comity.statements import fields, governing, membership, rounds, studies
 from tests.doc_example import example
 from tests.rule_meanings import MEANINGS, SECTIONS
 
@@ -29,6 +29,10 @@ NAMED = {
     fields.DatasetField: "data-set id",
     fields.SlugField: "slug",
     fields.TextField: "text, at most 2,000 bytes",
+    fields.ReasonField: "text, not empty, at most 2,000 bytes",
+    fields.AddressField: "printable ASCII without spaces, at most 256 bytes",
+    fields.EvidenceField: "text, not empty, at most 16,384 bytes",
+    fields.LogSize: "log size",
     fields.Count: "integer from 0",
     fields.Positive: "integer from 1",
     fields.Duration: "seconds, from 1",
@@ -40,6 +44,7 @@ NAMED = {
 }
 FAMILIES = (
     ("The commons itself", governing, governing.GOVERNING),
+    ("Members, keys, epochs, hosts", membership, membership.BELONGING),
     ("Data sets, studies, consent", studies, studies.STUDYING),
     ("Rounds", rounds, rounds.ROUNDING),
 )

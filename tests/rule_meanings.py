@@ -32,6 +32,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Rule, ...]], ...]] = (
         ),
     ),
     ("Founding and data sets", (Rule.KEYS_NOT_IN_CHARTER, Rule.KEY_USED, Rule.ID_TAKEN)),
+    ("Members, keys and hosts", (Rule.POSSESSION_NOT_SHOWN, Rule.NOT_PROVEN)),
     (
         "Studies and consent",
         (
@@ -79,8 +80,8 @@ SECTIONS: Final[tuple[tuple[str, tuple[Rule, ...]], ...]] = (
 
 MEANINGS: Final[dict[Rule, tuple[str, str]]] = {
     Rule.UNKNOWN_AUTHOR: (
-        "Its author has not entered this commons.",
-        "A founder says `commons.found` first; check the id in `node.toml`.",
+        "Its author has not entered this commons, or is no member any more.",
+        "A founder says `commons.found` first, another applies; check the id in `node.toml`.",
     ),
     Rule.WRONG_COMMONS: (
         "It was signed for another commons.",
@@ -132,10 +133,21 @@ MEANINGS: Final[dict[Rule, tuple[str, str]]] = {
         "Use the key file made before the charter was signed, or found another commons.",
     ),
     Rule.KEY_USED: (
-        "One of its keys is another member's, or stands in another role.",
-        "Make new keys and found with them.",
+        "One of its keys was shown in this commons before: a member's, an applicant's, or retired.",
+        "Make new keys.",
     ),
-    Rule.ID_TAKEN: ("The data-set id is another member's.", "Choose another id."),
+    Rule.ID_TAKEN: (
+        "The id is another's: of a data set, or of whoever is, was or asked to be a member.",
+        "Choose another id.",
+    ),
+    Rule.POSSESSION_NOT_SHOWN: (
+        "A key of the new key set did not sign it.",
+        "Make the key set again with the one command; its keys sign it.",
+    ),
+    Rule.NOT_PROVEN: (
+        "The evidence does not prove what it says against this member.",
+        "Check the file and whom it is about; keys of another commons accuse nobody here.",
+    ),
     Rule.STUDY_OUT_OF_BOUNDS: (
         "The plan is outside the charter's bounds, or outside what a secure sum needs.",
         "Change the plan; the message names the field and the range.",

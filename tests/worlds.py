@@ -45,7 +45,16 @@ from comity.statements.studies import (
     UpdateRule,
 )
 from comity.statements.wire import Draft, sign
-from comity.values import DAY_S, SEALING_KEY_BYTES, DatasetId, Digest, MemberId, StatementId, sha256
+from comity.values import (
+    DAY_S,
+    NOTHING,
+    SEALING_KEY_BYTES,
+    DatasetId,
+    Digest,
+    MemberId,
+    StatementId,
+    sha256,
+)
 
 FIRST_S = 1_800_000_000
 """When every world begins."""
@@ -64,14 +73,15 @@ class Keys:
 
 
 @lru_cache(maxsize=512)
-def keys_of(member: MemberId) -> Keys:
-    """A member's keys, always the same for the same name."""
+def keys_of(member: MemberId, serial: int = 0) -> Keys:
+    """A member's key set with this serial, always the same for the same name."""
+    names = (member,) if serial == 0 else (member, str(serial))
 
     def ed25519(role: str) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(seed(member, role))
+        return Ed25519PrivateKey.from_private_bytes(seed(*names, role))
 
     statement, head, host = ed25519("statement"), ed25519("head"), ed25519("host")
-    model = ec.derive_private_key(int.from_bytes(seed(member, "model")[1:], "big"), ec.SECP256R1())
+    model = ec.derive_private_key(int.from_bytes(seed(*names, "model")[1:], "big"), ec.SECP256R1())
     numbers = model.public_key().public_numbers()
     public = PublicKeys(
         head=head.public_key().public_bytes_raw(),
@@ -79,7 +89,7 @@ def keys_of(member: MemberId) -> Keys:
         model=b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big"),
         statement=statement.public_key().public_bytes_raw(),
     )
-    key_set = KeySet(keys=public, member=member, serial=0)
+    key_set = KeySet(keys=public, member=member, serial=serial)
     possession = make_possession(key_set, head=head, host=host, model=model, statement=statement)
     return Keys(statement, head, host, model, key_set, possession)
 
@@ -180,7 +190,9 @@ class World:
 
     def draft(self, member: MemberId, body: Body, **changes: Any) -> Draft:
         """What the member would sign next, naming the newest head; changes: fields to bend."""
-        seq, prev = fold.next_link(self.state, member)
+        first = (0, StatementId(NOTHING))
+        known = member in self.state.authors
+        seq, prev = fold.next_link(self.state, member) if known else first
         honest = Draft(
             author=member,
             commons=self.state.commons,
@@ -195,7 +207,9 @@ class World:
 
     def envelope(self, member: MemberId, body: Body, **changes: Any) -> bytes:
         """What the member would send to say it next; nothing changes."""
-        return sign(self.draft(member, body, **changes), keys_of(member).statement)
+        held = self.state.keys.get(member)
+        keys = keys_of(member, held.serial if held else 0)
+        return sign(self.draft(member, body, **changes), keys.statement)
 
     def say(self, member: MemberId, body: Body, time_s: int | None = None) -> Outcome:
         """Sign, admit, append, apply. Raises what `fold.admit` raises."""

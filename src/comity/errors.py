@@ -56,6 +56,9 @@ class Rule(Enum):
     KEYS_NOT_IN_CHARTER = "keys-not-in-charter"
     KEY_USED = "key-used"
     ID_TAKEN = "id-taken"
+    # members, keys, hosts
+    POSSESSION_NOT_SHOWN = "possession-not-shown"
+    NOT_PROVEN = "not-proven"
     # studies
     STUDY_OUT_OF_BOUNDS = "study-out-of-bounds"
     BUDGET_WITHOUT_EVENTS = "budget-without-events"

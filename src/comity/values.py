@@ -36,6 +36,7 @@ Seat = NewType("Seat", int)
 # patterns (msgspec searches, so they are anchored; \\Z, because $ would let a newline pass)
 DIGEST_PATTERN: Final = r"\A[0-9a-f]{64}\Z"
 SLUG_PATTERN: Final = r"\A[a-z0-9-]+(\.[a-z0-9-]+)*\Z"
+ADDRESS_PATTERN: Final = r"\A[!-~]+\Z"
 
 # limits of statements (log-and-provenance.md 1)
 ENVELOPE_BYTES_MAX: Final = 65_535
@@ -46,6 +47,7 @@ JSON_STRING_BYTES_MAX: Final = 16_384
 INTEGER_MAX: Final = 2**53 - 1
 SLUG_BYTES_MAX: Final = 64
 TEXT_BYTES_MAX: Final = 2_000
+ADDRESS_BYTES_MAX: Final = 256
 SUBJECTS_MAX: Final = 16
 LOG_SIZE_MAX: Final = 2**40 - 1
 NOTE_BYTES_MAX: Final = 1_048_576
@@ -56,6 +58,8 @@ CHARTER_BYTES_MAX: Final = 1_048_576
 DATASETS_PER_MEMBER_MAX: Final = 1_000
 STUDIES_OPEN_PER_MEMBER_MAX: Final = 100
 PROPOSALS_OPEN_PER_MEMBER_MAX: Final = 32
+APPLICATIONS_OPEN_MAX: Final = 32
+APPLICATION_OPEN_S: Final = 30 * 86_400
 SEEN_INTERVAL_S: Final = 3_600
 DAY_S: Final = 86_400
 CLOCK_APART_S: Final = 300

@@ -226,7 +226,8 @@ def test_votes_are_asked_and_releases_signed() -> None:
         r.done(member, VoteCast(choice="yes", proposal=proposal))
     assert kinds(r, b) == [owed.SignRelease]
     assert kinds(r, c) == [owed.SignRelease]
-    motion = r.world.state.proposals[proposal].motion
+    motion = r.world.state.proposals[proposal].release
+    assert motion is not None
     size = r.world.state.size
     for member in r.members:
         assert not something_waits(r.world.state, size)

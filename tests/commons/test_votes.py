@@ -175,7 +175,8 @@ def test_all_votes_that_are_over_close_at_one_entry() -> None:
 def test_members_sign_a_decided_release_once() -> None:
     world, proposal = with_proposal(3)
     a, b, c = world.members
-    decided = held(world, proposal).motion
+    decided = held(world, proposal).release
+    assert decided is not None
     body = ReleaseSign(manifest=decided.manifest, model=decided.model, proposal=proposal)
     assert world.say(a, body) == Void(Rule.NOT_DECIDED)
     for voter in (a, b):
@@ -193,7 +194,8 @@ def test_members_sign_a_decided_release_once() -> None:
 
 def test_a_rejected_release_is_not_signed() -> None:
     world, proposal = with_proposal(3)
-    decided = held(world, proposal).motion
+    decided = held(world, proposal).release
+    assert decided is not None
     for voter in world.members[:2]:
         world.say(voter, VoteCast(choice="no", proposal=proposal))
     body = ReleaseSign(manifest=decided.manifest, model=decided.model, proposal=proposal)

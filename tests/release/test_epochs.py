@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from comity.commons.epochs import EpochDocument, EpochMember
 from comity.errors import ExitCode
-from comity.release.epochs import EpochDocument, EpochMember
 from comity.release.form import (
     CHARTER,
     EPOCH,

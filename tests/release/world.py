@@ -245,7 +245,8 @@ def decide(world: World, proposal: StatementId) -> None:
 
 
 def sign_body(world: World, proposal: StatementId) -> ReleaseSign:
-    motion = world.state.proposals[proposal].motion
+    motion = world.state.proposals[proposal].release
+    assert motion is not None
     return ReleaseSign(manifest=motion.manifest, model=motion.model, proposal=proposal)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import inspect as shapes
 
 from comity.statements.entries import Body
-from comity.statements.fields import TextField
+from comity.statements.fields import ReasonField, TextField
 from comity.statements.governing import (
     CommonsFound,
     KeySet,
@@ -21,8 +21,20 @@ from comity.statements.governing import (
     ReleaseSign,
     Seen,
     VoteCast,
+    proposal_of,
 )
-from comity.statements.keysets import make_possession
+from comity.statements.keysets import key_set_digest, make_possession
+from comity.statements.membership import (
+    EpochApprove,
+    EvidenceFile,
+    HostHandover,
+    HostOffer,
+    HostTakeover,
+    KeysRevoke,
+    KeysRotate,
+    MemberApply,
+    MemberLeave,
+)
 from comity.statements.rounds import (
     DroppedShares,
     JoinedData,
@@ -56,6 +68,7 @@ from comity.statements.studies import (
 )
 from comity.statements.wire import BODIES, Draft
 from comity.values import (
+    ADDRESS_PATTERN,
     NOTHING,
     TEXT_BYTES_MAX,
     CommonsId,
@@ -196,6 +209,15 @@ BODY_OF: dict[str, Body] = {
         ),
         RoundAccept(closed=CLOSED, model=digest("next"), opened=OPENED, total=digest("total")),
         RoundAbandon(attempt=1, released=False, round_no=1, study=STUDY),
+        MemberApply(key_set=KEY_SET, possession=POSSESSION, name="Hospital A"),
+        MemberLeave(reason="merged with another hospital"),
+        KeysRotate(key_set=KEY_SET, possession=POSSESSION),
+        KeysRevoke(keys=key_set_digest(KEY_SET), member=AUTHOR, reason="a laptop was stolen"),
+        EpochApprove(document=digest("document"), epoch=1),
+        HostOffer(address="https://hospital-a.example:8443"),
+        HostHandover(member=AUTHOR),
+        HostTakeover(address="https://hospital-a.example", head_root=bytes(32), head_size=7),
+        EvidenceFile(evidence='{"kind":"host","a":"—"}', subject=AUTHOR),
     )
 }
 """One body of each tag."""
@@ -218,9 +240,13 @@ def draft_of(body: Body, *, seq: int = 0) -> Draft:
 def _strings(shape: shapes.StrType) -> st.SearchStrategy[str]:
     if shape.pattern is None:
         longest = shape.max_length or 0
-        return st.text(st.characters(exclude_categories=["Cs"]), max_size=min(longest, 50)).filter(
-            lambda text: len(text.encode()) <= TEXT_BYTES_MAX
-        )
+        return st.text(
+            st.characters(exclude_categories=["Cs"]),
+            min_size=shape.min_length or 0,
+            max_size=min(longest, 50),
+        ).filter(lambda text: len(text.encode()) <= TEXT_BYTES_MAX)
+    if shape.pattern == ADDRESS_PATTERN:
+        return st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1)
     if "{64}" in shape.pattern:
         return st.binary(min_size=32, max_size=32).map(bytes.hex)
     labels = st.text("abz019-", min_size=1, max_size=12)
@@ -230,6 +256,12 @@ def _strings(shape: shapes.StrType) -> st.SearchStrategy[str]:
 def strategy_of(shape: shapes.Type) -> st.SearchStrategy[object]:
     """Any value of a msgspec type, within its bounds."""
     match shape:
+        case shapes.StructType() if shape.cls is ProposalOpen:
+            # One content, that of its motion: no field of it is free.
+            parts = {part.name: strategy_of(part.type) for part in shape.fields}
+            contents = st.one_of(*(parts[name] for name in ("release", "admit", "host")))
+            motions = contents.filter(lambda content: content is not None)
+            return st.builds(proposal_of, motions, parts["reason"])
         case shapes.StructType():
             cls = shape.cls
             return st.builds(cls, **{part.name: strategy_of(part.type) for part in shape.fields})
@@ -266,7 +298,7 @@ def any_body(cls: type[Body]) -> st.SearchStrategy[object]:
 def texts_of(cls: type) -> list[str]:
     """The names of a Struct's free texts."""
     hints = get_type_hints(cls, include_extras=True)
-    return [name for name, hint in hints.items() if hint == TextField]
+    return [name for name, hint in hints.items() if hint in (TextField, ReasonField)]
 
 
 assert BODY_OF.keys() == BODIES.keys(), "each tag needs a sample"

@@ -27,6 +27,7 @@ from comity.statements.keysets import (
     check_signature,
     possession_text,
 )
+from comity.statements.membership import BELONGING, MemberApply
 from comity.statements.rounds import ROUNDING
 from comity.statements.studies import STUDYING
 from comity.statements.wire import (
@@ -39,7 +40,7 @@ from comity.statements.wire import (
     sign,
     statement_id,
 )
-from comity.values import PAYLOAD_BYTES_MAX, TEXT_BYTES_MAX
+from comity.values import ADDRESS_BYTES_MAX, PAYLOAD_BYTES_MAX, TEXT_BYTES_MAX
 from tests.statements.make_vectors import FOLDER, wrap
 from tests.statements.samples import (
     BODY_OF,
@@ -145,7 +146,11 @@ def test_attack_24_a_body_under_the_type_of_another_is_another_statement() -> No
                 continue
             assert statement.body.tag == other and statement.id != statement_id(payload)
             alike |= {tag, other}
-    assert alike == {"consent.refuse", "consent.withdraw", "study.leave"}
+    studying = {"consent.refuse", "consent.withdraw", "study.leave"}
+    assert alike == studying | {"commons.found", "keys.rotate", "member.apply"} | {
+        "member.leave",
+        "seen",
+    }
 
 
 def test_attack_25_white_space_and_order() -> None:
@@ -253,9 +258,11 @@ def test_attack_41_fields_cannot_run_into_one_another() -> None:
 
 
 def test_attack_50_there_is_little_room_for_personal_data() -> None:
-    """Free text has two names, at most 2,000 bytes, and stands at the top of a body only."""
-    for cls in (*GOVERNING, *STUDYING, *ROUNDING):
-        assert set(texts_of(cls)) <= {"reason", "title"}
+    """Free text has few names, at most 2,000 bytes, and stands at the top of a body only."""
+    for cls in (*GOVERNING, *BELONGING, *STUDYING, *ROUNDING):
+        # An applicant may give its name and country, as founders do in the charter.
+        neutral = {"country", "name"} if cls is MemberApply else set()
+        assert set(texts_of(cls)) <= {"reason", "title"} | neutral
     draft = draft_of(msgspec.structs.replace(BODY_OF["vote.cast"], reason="a" * TEXT_BYTES_MAX))
     assert read(sign(draft, STATEMENT)).statement.body == draft.body
     over = msgspec.structs.replace(BODY_OF["vote.cast"], reason="a" * (TEXT_BYTES_MAX + 1))
@@ -274,3 +281,27 @@ def test_every_attack_on_form_has_a_stored_case() -> None:
     rows = json.loads((FOLDER / "bad_statements.json").read_text())
     assert {row["attack"] for row in rows} >= {20, 24, 25, 26, 27, 29, 30, 38}
     assert len({row["name"] for row in rows}) == len(rows)
+
+
+def test_an_address_is_printable_and_short_and_a_reason_is_not_empty() -> None:
+    offer = BODY_OF["host.offer"]
+    longest = msgspec.structs.replace(offer, address="a" * ADDRESS_BYTES_MAX)
+    assert read(sign(draft_of(longest), STATEMENT)).statement.body == longest
+    for address in ("", "a" * (ADDRESS_BYTES_MAX + 1), "a b", "a\n", "\u00e9"):
+        _refused(payload_of(draft_of(msgspec.structs.replace(offer, address=address))))
+    revoke = msgspec.structs.replace(BODY_OF["keys.revoke"], reason="")
+    _refused(payload_of(draft_of(revoke)))
+    filed = BODY_OF["evidence.file"]
+    for evidence, fits in (("a" * 16_384, True), ("a" * 16_385, False), ("\u2014" * 6_000, False)):
+        payload = payload_of(draft_of(msgspec.structs.replace(filed, evidence=evidence)))
+        if fits:
+            assert read(wrap(payload)).statement.body.tag == "evidence.file"
+        else:
+            _refused(payload)
+
+
+def test_a_proposal_holds_the_content_of_its_motion_alone() -> None:
+    payload = payload_of(draft_of(BODY_OF["proposal.open"]))
+    _refused(payload.replace(b'"motion":"release"', b'"motion":"host"'))
+    _refused(payload.replace(b'"motion":"release"', b'"host":{"member":"a"},"motion":"release"'))
+    _refused(payload.replace(b'"motion":"release"', b'"admit":null,"motion":"release"'))

@@ -28,6 +28,7 @@ from comity.commons.attempts import (
     Starting,
     opened_of,
 )
+from comity.commons.belonging_duties import beside_studies, epoch_is_final, waits_for_epoch
 from comity.commons.dealing import expected_start
 from comity.commons.exposure import attempts_of_round, exposed_by
 from comity.commons.opening import (
@@ -36,11 +37,13 @@ from comity.commons.opening import (
     has_unused_key,
     may_take_part,
 )
+from comity.commons.owed import AskApprove as AskApprove
 from comity.commons.owed import AskConsent as AskConsent
 from comity.commons.owed import AskVote as AskVote
 from comity.commons.owed import Duty as Duty
 from comity.commons.owed import SayAbandon as SayAbandon
 from comity.commons.owed import SayAccept as SayAccept
+from comity.commons.owed import SayApprove as SayApprove
 from comity.commons.owed import SayClose as SayClose
 from comity.commons.owed import SayCommit as SayCommit
 from comity.commons.owed import SayConfirm as SayConfirm
@@ -65,6 +68,7 @@ from comity.commons.phases import (
 )
 from comity.commons.state import State, Study
 from comity.commons.studies import consent_rule
+from comity.commons.votes import signatures_of
 from comity.statements.rounds import RoundOpen
 from comity.values import DAY_S, MemberId, Seat
 
@@ -82,11 +86,13 @@ def duties(state: State, me: MemberId, final_size: int, now_s: int) -> tuple[Dut
         return (SayFound(),)
     if not 0 < state.founded_size <= final_size:
         return ()
+    if waits_for_epoch(state, me, final_size):
+        return ()
     owed: list[Duty] = []
     for study in state.studies.values():
         if not _moves_by_speaking(state, study, me, now_s):
             owed += _in_study(state, study, me, final_size, now_s)
-    owed += _in_votes(state, me)
+    owed += beside_studies(state, me, final_size)
     if _owes_seen(state, me, now_s):
         owed.append(SaySeen())
     return tuple(owed)
@@ -94,16 +100,15 @@ def duties(state: State, me: MemberId, final_size: int, now_s: int) -> tuple[Dut
 
 def something_waits(state: State, final_size: int) -> bool:
     """Whether a node should cosign at once: something below waits for a final head (1.5)."""
-    if state.founded_size > final_size:
+    if max(state.founded_size, state.epoch.size) > final_size:
         return True
     for study in state.studies.values():
         begins = study.current is None or isinstance(study.current, Joining)
         if begins and not study.finished and study.roster_index >= final_size:
             return True
     return any(
-        len(proposal.signed) >= state.quorum
-        and sorted(proposal.signed.values())[state.quorum - 1] >= final_size
-        for proposal in state.proposals.values()
+        len(signed) >= state.quorum and sorted(signed)[state.quorum - 1] >= final_size
+        for signed in (signatures_of(state, each) for each in state.proposals.values())
     )
 
 
@@ -115,7 +120,8 @@ def may_owe_more(before: State, after: State) -> bool:
     """
     same = (
         before.founded_size == after.founded_size
-        and before.keys is after.keys
+        and before.epoch is after.epoch
+        and before.changes is after.changes
         and before.datasets is after.datasets
         and before.proposals is after.proposals
         and len(before.studies) == len(after.studies)
@@ -188,17 +194,18 @@ def _in_study(
     for ended in attempts_of_round(study):
         yield from _after_end(ended, me)
     attempt = study.current
+    hosting = me == state.host and epoch_is_final(state, final_size)
     if attempt is not None:
-        if me == state.host:
+        if hosting:
             yield from _of_host(attempt)
         seat = opened_of(attempt).seat(me)
         if seat is not None and seat not in attempt.abandons:
             yield from _in_attempt(state, study, attempt, seat, final_size)
-    elif me == state.host:
+    elif hosting:
         expected = expected_open(state, study.id)
         if isinstance(expected, RoundOpen) and not _still_coming(state, study, now_s):
             yield SayOpen(expected)
-    if study.finished:
+    if study.finished or me in state.changes.leaving:
         return
     if _may_enrol(state, study, me):
         yield SayEnrol(study)
@@ -248,7 +255,7 @@ def _still_coming(state: State, study: Study, now_s: int) -> tuple[MemberId, ...
     answered = study.consents.keys() | study.refused | study.left
     return tuple(
         member
-        for member in state.members
+        for member in state.present
         if state.authors[member].time_s >= since_s
         and not has_unused_key(study, member)
         and (_may_enrol(state, study, member) or (study.attempt == 0 and member not in answered))
@@ -366,14 +373,6 @@ def _is_stuck(attempt: Revealing, seat: Seat) -> bool:
         return seat in attempt.reveals or seat not in attempt.closed.survivors
     spoke = attempt.accepts.keys() | attempt.abandons.keys()
     return len(spoke) == opened_of(attempt).count
-
-
-def _in_votes(state: State, me: MemberId) -> Iterator[Duty]:
-    for proposal in state.proposals.values():
-        if proposal.decided and me not in proposal.signed:
-            yield SignRelease(proposal)
-        if proposal.decided is None and me in proposal.electorate - proposal.votes.keys():
-            yield AskVote(proposal)
 
 
 def _owes_seen(state: State, me: MemberId, now_s: int) -> bool:

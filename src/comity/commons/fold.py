@@ -3,8 +3,8 @@
 Two tiers (log-and-provenance.md 1.6). `admit` judges form: bytes, author, chain, head, signature;
 a host never appends what it refuses, and nobody cosigns a head above it. `apply` judges meaning
 and is total: an admissible entry that is not allowed is `Void(rule)` and stays in the log, so a
-quarrel about rules is never a fork. What each tag means is decided in `members`, `studies`,
-`votes` and `rounds`.
+quarrel about rules is never a fork. What each tag means is decided in `members`, `belonging`,
+`studies`, `votes` and `rounds`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, assert_never
 
-from comity.commons import members, rounds, studies, votes
+from comity.commons import belonging, members, rounds, studies, votes
 from comity.commons.charter import Charter
 from comity.commons.state import Done, Outcome, State, Void
 from comity.errors import Refused, Rule
@@ -21,7 +21,19 @@ from comity.statements.entries import Body, Entry, Statement
 from comity.statements.governing import CommonsFound, ProposalOpen, ReleaseSign, Seen, VoteCast
 from comity.statements.keysets import check as check_envelope
 from comity.statements.keysets import check_possession
+from comity.statements.membership import (
+    EpochApprove,
+    EvidenceFile,
+    HostHandover,
+    HostOffer,
+    HostTakeover,
+    KeysRevoke,
+    KeysRotate,
+    MemberApply,
+    MemberLeave,
+)
 from comity.statements.rounds import (
+    ROUNDING,
     RoundAbandon,
     RoundAccept,
     RoundClose,
@@ -49,6 +61,8 @@ from comity.statements.wire import Unverified, read
 from comity.values import DAY_S, NOTHING, MemberId, StatementId
 
 DONE: Final = Done()
+AFTER_LEAVING: Final = (*ROUNDING, EpochApprove, MemberLeave, Seen)
+"""What a member that left may say until the next epoch: it ends what it has begun."""
 
 
 def found(charter: Charter) -> State:
@@ -66,7 +80,8 @@ def admit(state: State, tree: Tree, envelope: bytes) -> Entry:
         Forged: the signature is not that of the author's statement key; a key of a founder does
             not count, or is not shown to be held.
         Refused: WRONG_COMMONS, UNKNOWN_AUTHOR, KEYS_NOT_IN_CHARTER, KEY_USED, CHAIN_BROKEN,
-            HEAD_UNKNOWN.
+            HEAD_UNKNOWN; of a stranger's member.apply also what `application_fault` answers, for a
+            stranger has no quota of void entries.
     """
     assert tree.size >= state.size
     unverified = read(envelope)
@@ -77,14 +92,15 @@ def admit(state: State, tree: Tree, envelope: bytes) -> Entry:
             f"expected a statement in commons {state.commons[:8]}, not in {said.commons[:8]}",
         )
     statement_key = _statement_key(state, said)
-    seq, prev = next_link(state, said.author)
+    stranger = said.author not in state.authors
+    seq, prev = (0, NOTHING) if stranger else next_link(state, said.author)
     if (said.seq, said.prev) != (seq, prev):
         raise Refused(
             Rule.CHAIN_BROKEN,
             f"expected statement {seq} of {said.author}, after {prev[:8]}; "
             f"this is {said.seq}, after {said.prev[:8]}: send what lies between first",
         )
-    oldest = state.authors[said.author].head_size
+    oldest = 0 if stranger else state.authors[said.author].head_size
     if not oldest <= said.head_size <= state.size or not _is_root(state, tree, said):
         raise Refused(
             Rule.HEAD_UNKNOWN,
@@ -102,10 +118,13 @@ def apply(state: State, entry: Entry) -> tuple[State, Outcome]:
     and the phases of rounds. A void entry changes nothing else but its author's count of them.
     """
     assert entry.index == state.size
+    said = entry.statement
+    if isinstance(said.body, MemberApply) and said.author not in state.authors:
+        return belonging.applied(state, entry, said.body), DONE
     moved = _moved(state, entry)
     result = _say(state, moved, entry)
     if isinstance(result, Rule):
-        return _counting_void(moved, entry.statement.author), Void(result)
+        return _counting_void(moved, said.author), Void(result)
     return result, DONE
 
 
@@ -166,11 +185,21 @@ def _statement_key(state: State, said: Statement) -> bytes:
                 "no other member has: found a commons with new keys",
             )
         return said.body.key_set.keys.statement
+    if isinstance(said.body, MemberApply) and said.author not in state.authors:
+        fault = belonging.application_fault(state, said.author, said.body.key_set)
+        if fault is not None:
+            raise Refused(
+                fault,
+                f"{said.author} cannot apply with this: an id and keys that were never used in "
+                "this commons, serial 0, and room among the open applications are needed",
+            )
+        return said.body.key_set.keys.statement
     key_set = state.keys.get(said.author)
     if key_set is None:
         raise Refused(
             Rule.UNKNOWN_AUTHOR,
-            f"{said.author} has not entered this commons: a founder says commons.found first",
+            f"{said.author} is no member of this commons, or no more: a founder says commons.found "
+            "first, another applies and is admitted",
         )
     return key_set.keys.statement
 
@@ -183,7 +212,7 @@ def _is_root(state: State, tree: Tree, said: Statement) -> bool:
 
 def _check_signed(unverified: Unverified, statement_key: bytes) -> None:
     said = check_envelope(unverified, statement_key)
-    if isinstance(said.body, CommonsFound):
+    if isinstance(said.body, CommonsFound | MemberApply):
         check_possession(said.body.key_set, said.body.possession)
 
 
@@ -209,6 +238,9 @@ def _say(before: State, state: State, entry: Entry) -> State | Rule:
         return members.enter(state, entry, body)
     if not state.founded_size:
         return Rule.NOT_FOUNDED
+    left = entry.statement.author in state.changes.leaving
+    if left and not isinstance(body, AFTER_LEAVING):
+        return Rule.WRONG_PARTY
     match body:
         case Seen():
             said = entry.statement
@@ -219,6 +251,18 @@ def _say(before: State, state: State, entry: Entry) -> State | Rule:
             return votes.propose(state, entry, body)
         case ReleaseSign():
             return votes.sign_release(state, entry, body)
+        case (
+            MemberApply()
+            | MemberLeave()
+            | KeysRotate()
+            | KeysRevoke()
+            | EpochApprove()
+            | HostOffer()
+            | HostHandover()
+            | HostTakeover()
+            | EvidenceFile()
+        ):
+            return belonging.say(state, entry, body)
         case DatasetDeclare():
             return studies.declare(state, entry, body)
         case StudyRegister():

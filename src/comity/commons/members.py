@@ -1,7 +1,7 @@
-"""Founding, being seen, and commons time. Every change of who is a member belongs here.
+"""Founding, being seen, and commons time; what changes who is a member is in `belonging`.
 
-Commons time is the lower median of the largest `time` that each member has signed, so that no
-clock, host or minority moves it (architecture.md 1.6).
+Commons time is the lower median of the largest `time` that each member present has signed, so that
+no clock, host or minority moves it (architecture.md 1.6).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Final
 
 from comity.commons.attempts import opened_of
 from comity.commons.charter import Charter, charter_fault, commons_id
-from comity.commons.state import Author, KeysSeen, State
+from comity.commons.epochs import founding_epoch, founding_epoch_with
+from comity.commons.state import Author, Changes, KeysSeen, State
 from comity.errors import Rule
 from comity.log.merkle import EMPTY_ROOT
 from comity.statements.entries import Entry
@@ -40,14 +41,27 @@ def found(charter: Charter) -> State:
         size=0,
         founded_size=0,
         head=(0, EMPTY_ROOT),
-        keys={},
+        epoch=founding_epoch(charter),
+        past=(),
+        changes=Changes(
+            applications={},
+            admitted=(),
+            leaving=frozenset(),
+            handover=None,
+            offers={},
+            claims=(),
+            pending=(),
+            approvals={},
+        ),
         authors={founder.id: _SILENT for founder in charter.founders},
         commons_time_s=0,
         datasets={},
         studies={},
         proposals={},
         voting=(),
+        accusations=(),
         sealing_keys=KeysSeen(),
+        public_keys=KeysSeen(),
     )
 
 
@@ -76,7 +90,7 @@ def with_clock(state: State, entry: Entry) -> State:
     authors = {**state.authors, said.author: author}
     now_s = state.commons_time_s
     if before.time_s <= now_s < author.time_s:
-        now_s = lower_median([each.time_s for each in authors.values()])
+        now_s = max(now_s, lower_median([authors[member].time_s for member in state.present]))
     return replace(
         state,
         size=entry.index + 1,
@@ -95,11 +109,20 @@ def founder_fault(state: State, author: MemberId, key_set: KeySet) -> Rule | Non
     listed = next((f.keys for f in state.charter.founders if f.id == author), None)
     if listed != key_set_digest(key_set) or key_set.member != author:
         return Rule.KEYS_NOT_IN_CHARTER
-    mine = _public_keys(key_set)
+    mine = set(public_keys_of(key_set))
     for member, other in state.keys.items():
-        if member != author and mine & _public_keys(other):
+        if member != author and not mine.isdisjoint(public_keys_of(other)):
             return Rule.KEY_USED
     return None
+
+
+def entered(state: State, author: MemberId, key_set: KeySet) -> State:
+    """The state with the key set of one founder more; it is one without `founder_fault`."""
+    return replace(
+        state,
+        epoch=founding_epoch_with(state, author, key_set),
+        public_keys=state.public_keys.adding(*public_keys_of(key_set)),
+    )
 
 
 def enter(state: State, entry: Entry, body: CommonsFound) -> State | Rule:
@@ -110,9 +133,9 @@ def enter(state: State, entry: Entry, body: CommonsFound) -> State | Rule:
         return fault
     if author in state.keys:
         return Rule.SAID_BEFORE
-    keys = {**state.keys, author: body.key_set}
-    whole = len(keys) == len(state.charter.founders)
-    return replace(state, keys=keys, founded_size=entry.index + 1 if whole else 0)
+    state = entered(state, author, body.key_set)
+    whole = len(state.keys) == len(state.members)
+    return replace(state, founded_size=entry.index + 1 if whole else 0)
 
 
 def seen(before: State, author: MemberId, time_s: int) -> Rule | None:
@@ -156,6 +179,7 @@ def all_deadlines(deadlines: Deadlines) -> tuple[int, ...]:
     )
 
 
-def _public_keys(key_set: KeySet) -> set[bytes]:
+def public_keys_of(key_set: KeySet) -> tuple[bytes, ...]:
+    """All four, in the order of their names."""
     keys = key_set.keys
-    return {keys.head, keys.host, keys.model, keys.statement}
+    return keys.head, keys.host, keys.model, keys.statement

@@ -172,7 +172,7 @@ def _roster_again(
 
 def _missing(state: State, study: Study, roster: tuple[MemberId, ...]) -> tuple[MemberId, ...]:
     out = study.refused | study.left | study.excluded | frozenset(roster)
-    return tuple(member for member in state.members if member not in out)
+    return tuple(member for member in state.present if member not in out)
 
 
 def _sealing_key(study: Study, member: MemberId) -> bytes:

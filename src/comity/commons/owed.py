@@ -19,7 +19,8 @@ from comity.commons.attempts import (
     Revealing,
     Started,
 )
-from comity.commons.state import Proposal, Study
+from comity.commons.state import Claim, Pending, Proposal, Study
+from comity.statements.governing import ReleaseMotion
 from comity.statements.rounds import RoundOpen, RoundStart
 from comity.values import Seat
 
@@ -151,6 +152,24 @@ class SignRelease:
     """Replay, agree, and sign the release that was decided."""
 
     proposal: Proposal
+    release: ReleaseMotion
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SayApprove:
+    """Approve the epoch that decisions and leaves alone make: nothing in it is one's word."""
+
+    pending: Pending
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AskApprove:
+    """Ask a person to approve an epoch that rests on one member's word."""
+
+    pending: Pending
+    claim: Claim
 
 
 @final
@@ -186,6 +205,8 @@ Duty = (
     | SayAccept
     | SayAbandon
     | SignRelease
+    | SayApprove
     | AskConsent
     | AskVote
+    | AskApprove
 )

@@ -30,7 +30,7 @@ from comity.commons.phases import round_time_s as round_time_s
 from comity.commons.revealing import expected_close as expected_close
 from comity.commons.state import Accepted, State, Study
 from comity.errors import Rule
-from comity.statements.entries import Entry
+from comity.statements.entries import Entry, Statement
 from comity.statements.rounds import (
     ROUNDING,
     RoundAbandon,
@@ -111,7 +111,7 @@ def _judge(state: State, entry: Entry, body: Rounding) -> State | Rule:
 def _said(state: State, study: Study, attempt: Live, entry: Entry, body: _Said) -> Live | Rule:
     author = entry.statement.author
     if isinstance(body, RoundStart | RoundClose):
-        if author != state.host:
+        if not _is_hosting(state, entry.statement):
             return Rule.WRONG_PARTY
         if isinstance(body, RoundStart):
             return dealing.start(attempt, body, entry)
@@ -144,8 +144,13 @@ def _said(state: State, study: Study, attempt: Live, entry: Entry, body: _Said) 
             assert_never(body)
 
 
+def _is_hosting(state: State, said: Statement) -> bool:
+    """Host now, or at the head the statement names: what a change of host overtook counts too."""
+    return said.author in (state.host, state.epoch_at(said.head_size).host)
+
+
 def _open(state: State, entry: Entry, body: RoundOpen) -> State | Rule:
-    if entry.statement.author != state.host:
+    if not _is_hosting(state, entry.statement):
         return Rule.WRONG_PARTY
     study = state.studies.get(body.study)
     if study is None:

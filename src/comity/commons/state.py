@@ -13,7 +13,8 @@ from typing import final
 from comity.commons.attempts import Ended, Live
 from comity.commons.charter import Charter
 from comity.errors import Rule
-from comity.statements.governing import KeySet, ReleaseMotion
+from comity.statements.governing import KeySet, Motion, ReleaseMotion
+from comity.statements.membership import HostTakeover, KeysRevoke, KeysRotate
 from comity.statements.studies import StudyRegister
 from comity.values import CommonsId, DatasetId, Digest, MemberId, StatementId, sealing_key_id
 
@@ -21,24 +22,24 @@ from comity.values import CommonsId, DatasetId, Digest, MemberId, StatementId, s
 @final
 @dataclass(frozen=True, slots=True)
 class KeysSeen:
-    """Sealing keys that valid statements have shown, for the question whether one is new.
+    """Public keys that valid statements have shown, for the question whether one is new.
 
-    Each key is kept as its 32-byte `sealing_key_id`. groups: sets whose sizes at least halve from
-    one to the next, so adding and asking cost about log2(count) set operations and old states stay
-    as they were.
+    Each key is kept as a 32-byte hash, `sealing_key_id`. groups: sets whose sizes at least halve
+    from one to the next, so adding and asking cost about log2(count) set operations and old states
+    stay as they were.
     """
 
     groups: tuple[frozenset[bytes], ...] = ()
 
-    def __contains__(self, sealing_key: object) -> bool:
-        if not isinstance(sealing_key, bytes):
+    def __contains__(self, public: object) -> bool:
+        if not isinstance(public, bytes):
             return False
-        name = sealing_key_id(sealing_key)
+        name = sealing_key_id(public)
         return any(name in group for group in self.groups)
 
-    def adding(self, sealing_key: bytes) -> KeysSeen:
-        """The same and this key (1216 bytes)."""
-        groups, newest = list(self.groups), frozenset((sealing_key_id(sealing_key),))
+    def adding(self, *public: bytes) -> KeysSeen:
+        """The same and these keys (sealing keys have 1216 bytes, others 32 or 65)."""
+        groups, newest = list(self.groups), frozenset(map(sealing_key_id, public))
         while groups and len(groups[-1]) <= len(newest):
             newest |= groups.pop()
         return KeysSeen((*groups, newest))
@@ -174,13 +175,115 @@ class Proposal:
     id: StatementId
     author: MemberId
     index: int
-    motion: ReleaseMotion
+    motion: Motion
     closes_s: int
     electorate: frozenset[MemberId]
     votes: Mapping[MemberId, str]
     decided: bool | None
     decided_index: int
     signed: Mapping[MemberId, int]
+
+    @property
+    def release(self) -> ReleaseMotion | None:
+        """The motion, when it is to publish a release."""
+        return self.motion if isinstance(self.motion, ReleaseMotion) else None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Who the members are, with which keys, and who hosts, from one log size on.
+
+    number: 0 at the founding, then one more each. digest: of its document; NOTHING while founders
+    are still missing. prev: digest of the document before, of the charter for epoch 0. size: the
+    log size at which its last approval stood; 0 of epoch 0. host_size: that of the first epoch
+    since which this member has hosted. members: sorted. keys: of each (of epoch 0: that entered).
+    """
+
+    number: int
+    digest: Digest
+    prev: Digest
+    size: int
+    host: MemberId
+    host_size: int
+    members: tuple[MemberId, ...]
+    quorum: int
+    keys: Mapping[MemberId, KeySet]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A stranger's wish to be admitted: its keys, and its chain, which begins with it.
+
+    time_s: commons time when it was logged; it stays open for APPLICATION_OPEN_S.
+    """
+
+    id: StatementId
+    index: int
+    key_set: KeySet
+    author: Author
+    time_s: int
+    country: str
+    name: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one member's word alone asks of the next epoch; people approve it, not software.
+
+    time_s: commons time when it was logged.
+    """
+
+    id: StatementId
+    author: MemberId
+    index: int
+    time_s: int
+    body: KeysRotate | KeysRevoke | HostTakeover
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An epoch that may follow the one in force: all that is settled (decisions, leaves, a
+    hand-over), and at most one claim. `epoch.size` is not known yet: 0."""
+
+    epoch: Epoch
+    claim: Claim | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What waits to change who belongs, with which keys, and who hosts.
+
+    applications: of every id that ever applied and is no member yet. admitted: applicants a vote
+    admitted, in the order of the decisions. leaving: members that left and are in the epoch in
+    force still. handover: whom the host hands over to. offers: address of each member that would
+    host. claims: in log order, at most one of each kind and author. pending: what may be approved
+    now, the settled one first. approvals: who approved a document as the next epoch, by digest.
+    """
+
+    applications: Mapping[MemberId, Application]
+    admitted: tuple[MemberId, ...]
+    leaving: frozenset[MemberId]
+    handover: MemberId | None
+    offers: Mapping[MemberId, str]
+    claims: tuple[Claim, ...]
+    pending: tuple[Pending, ...]
+    approvals: Mapping[Digest, frozenset[MemberId]]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Accusation:
+    """Evidence that a member filed and that proves what it says. evidence: digest of its text."""
+
+    author: MemberId
+    subject: MemberId
+    index: int
+    evidence: Digest
 
 
 @final
@@ -189,9 +292,10 @@ class State:
     """Everything the first `size` entries mean.
 
     founded_size: the log size at which all founders had entered; 0 before. head: (size, root) that
-    the newest entry names. keys: of the founders that entered. authors: of all founders.
-    commons_time_s: architecture.md 1.6. voting: proposals not decided yet, in log order.
-    sealing_keys: all ever shown in this commons.
+    the newest entry names. epoch: the one in force; past: those before it, oldest first.
+    authors: of all that are or were members. commons_time_s: architecture.md 1.6. voting:
+    proposals not decided yet, in log order. sealing_keys, public_keys: all ever shown in this
+    commons.
     """
 
     charter: Charter
@@ -199,29 +303,52 @@ class State:
     size: int
     founded_size: int
     head: tuple[int, bytes]
-    keys: Mapping[MemberId, KeySet]
+    epoch: Epoch
+    past: tuple[Epoch, ...]
+    changes: Changes
     authors: Mapping[MemberId, Author]
     commons_time_s: int
     datasets: Mapping[DatasetId, Dataset]
     studies: Mapping[StatementId, Study]
     proposals: Mapping[StatementId, Proposal]
     voting: tuple[StatementId, ...]
+    accusations: tuple[Accusation, ...]
     sealing_keys: KeysSeen
+    public_keys: KeysSeen
 
     @property
     def members(self) -> tuple[MemberId, ...]:
-        """Members of the epoch in force, sorted. In this version: the founders."""
-        return tuple(founder.id for founder in self.charter.founders)
+        """Members of the epoch in force, sorted; those that left count until the next one."""
+        return self.epoch.members
+
+    @property
+    def present(self) -> tuple[MemberId, ...]:
+        """Members of the epoch in force that have not left: who votes, and whose clocks count."""
+        if not self.changes.leaving:
+            return self.epoch.members
+        return tuple(m for m in self.epoch.members if m not in self.changes.leaving)
 
     @property
     def host(self) -> MemberId:
         """The member in office as host."""
-        return self.charter.host
+        return self.epoch.host
 
     @property
     def quorum(self) -> int:
         """How many distinct members must cosign a head to make it final."""
-        return self.charter.quorum
+        return self.epoch.quorum
+
+    @property
+    def keys(self) -> Mapping[MemberId, KeySet]:
+        """Keys in force; while the commons is being founded, of the founders that entered."""
+        return self.epoch.keys
+
+    def epoch_at(self, size: int) -> Epoch:
+        """The epoch in force after the first `size` entries (rule 8); size at most the state's."""
+        for epoch in (self.epoch, *reversed(self.past)):
+            if epoch.size <= size:
+                return epoch
+        raise AssertionError("epoch 0 is in force from the first entry on")
 
 
 @final

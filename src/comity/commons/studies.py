@@ -252,6 +252,20 @@ def leave(state: State, entry: Entry, body: StudyLeave) -> State | Rule:
     )
 
 
+def without(state: State, member: MemberId, index: int) -> State:
+    """The state after the member left the commons or was removed: off every later roster."""
+    for study in state.studies.values():
+        if not study.finished and member in study.serials and member not in study.left:
+            gone = replace(
+                study,
+                enrolled=_dropping(study, member),
+                left=study.left | {member},
+                roster_index=index,
+            )
+            state = _with(state, gone)
+    return state
+
+
 def _without_consent(state: State, study: Study, entry: Entry) -> State:
     member = entry.statement.author
     return _with(

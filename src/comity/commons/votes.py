@@ -1,29 +1,42 @@
 """Proposals, votes and the signatures on a release. Decisions are derived, never said.
 
-The electorate is all members at opening; a release needs more than half of all of them
-(README.md 4.8, `simple-majority`). A vote closes in commons time.
+The electorate is all members at opening, less those that leave before it is decided; a motion needs
+more than half of them (README.md 4.8, `simple-majority`). A vote closes in commons time. A decision
+to admit or about the host changes what may follow the epoch in force (`epochs`).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from comity.commons.epochs import key_set_name, with_pending
 from comity.commons.state import Proposal, State
 from comity.errors import Rule
 from comity.statements.entries import Entry
-from comity.statements.governing import ProposalOpen, ReleaseMotion, ReleaseSign, VoteCast
-from comity.values import PROPOSALS_OPEN_PER_MEMBER_MAX
+from comity.statements.governing import (
+    AdmitMotion,
+    HostMotion,
+    Motion,
+    ProposalOpen,
+    ReleaseMotion,
+    ReleaseSign,
+    VoteCast,
+)
+from comity.values import (
+    APPLICATION_OPEN_S,
+    MEMBERS_MAX,
+    PROPOSALS_OPEN_PER_MEMBER_MAX,
+    MemberId,
+)
 
 
 def propose(state: State, entry: Entry, body: ProposalOpen) -> State | Rule:
-    """proposal.open: put the newest accepted result of a study to the vote."""
-    said, motion = entry.statement, body.release
-    if motion.study not in state.studies:
-        return Rule.NO_SUCH_THING
-    if not _on_newest_result(state, motion):
-        return Rule.BASE_CHANGED
-    standing = [proposal for proposal in state.proposals.values() if proposal.motion == motion]
-    if any(proposal.decided is not False for proposal in standing):
+    """proposal.open: put a release, an admission or a change of host to the vote."""
+    said, motion = entry.statement, body.content
+    fault = _motion_fault(state, motion)
+    if fault is not None:
+        return fault
+    if stands(state, motion) or _is_open(state, motion):
         return Rule.SAID_BEFORE
     mine = sum(state.proposals[voting].author == said.author for voting in state.voting)
     if mine >= PROPOSALS_OPEN_PER_MEMBER_MAX:
@@ -34,7 +47,7 @@ def propose(state: State, entry: Entry, body: ProposalOpen) -> State | Rule:
         index=entry.index,
         motion=motion,
         closes_s=state.commons_time_s + state.charter.vote_open_s,
-        electorate=frozenset(state.members),
+        electorate=frozenset(state.present),
         votes={},
         decided=None,
         decided_index=0,
@@ -44,6 +57,15 @@ def propose(state: State, entry: Entry, body: ProposalOpen) -> State | Rule:
         state,
         proposals={**state.proposals, said.id: proposal},
         voting=(*state.voting, said.id),
+    )
+
+
+def stands(state: State, motion: Motion) -> bool:
+    """Whether a yes to this motion is in effect; one about the host only until a host changes."""
+    since = state.epoch.host_size if isinstance(motion, HostMotion) else 0
+    return any(
+        bool(proposal.decided) and proposal.motion == motion and proposal.decided_index >= since
+        for proposal in state.proposals.values()
     )
 
 
@@ -72,14 +94,20 @@ def sign_release(state: State, entry: Entry, body: ReleaseSign) -> State | Rule:
     proposal = state.proposals.get(body.proposal)
     if proposal is None:
         return Rule.NO_SUCH_THING
-    decided = proposal.motion
-    same = (body.manifest, body.model) == (decided.manifest, decided.model)
-    if not proposal.decided or not same:
+    decided = proposal.release
+    if not proposal.decided or decided is None:
+        return Rule.NOT_DECIDED
+    if (body.manifest, body.model) != (decided.manifest, decided.model):
         return Rule.NOT_DECIDED
     if member in proposal.signed:
         return Rule.SAID_BEFORE
     signed = replace(proposal, signed={**proposal.signed, member: entry.index})
     return replace(state, proposals={**state.proposals, signed.id: signed})
+
+
+def signatures_of(state: State, proposal: Proposal) -> tuple[int, ...]:
+    """Indexes of the release.sign of members in force; who left or was removed counts no more."""
+    return tuple(index for member, index in proposal.signed.items() if member in state.keys)
 
 
 def close_due(state: State, index: int) -> State:
@@ -92,6 +120,51 @@ def close_due(state: State, index: int) -> State:
         if proposal.closes_s <= state.commons_time_s:
             state = _decide(state, proposal, decided=False, index=index)
     return state
+
+
+def without(state: State, member: MemberId, index: int) -> State:
+    """The state after the member left or was removed: no open vote counts it any more."""
+    for proposal_id in state.voting:
+        proposal = state.proposals[proposal_id]
+        if member not in proposal.electorate:
+            continue
+        fewer = replace(
+            proposal,
+            electorate=proposal.electorate - {member},
+            votes={who: choice for who, choice in proposal.votes.items() if who != member},
+        )
+        decided = _settled(fewer)
+        if decided is not None:
+            state = _decide(state, fewer, decided=decided, index=index)
+        else:
+            state = replace(state, proposals={**state.proposals, fewer.id: fewer})
+    return state
+
+
+def _motion_fault(state: State, motion: Motion) -> Rule | None:
+    match motion:
+        case ReleaseMotion():
+            if motion.study not in state.studies:
+                return Rule.NO_SUCH_THING
+            return None if _on_newest_result(state, motion) else Rule.BASE_CHANGED
+        case AdmitMotion():
+            application = state.changes.applications.get(motion.member)
+            if application is None or key_set_name(application.key_set) != motion.keys:
+                return Rule.NO_SUCH_THING
+            if motion.member in state.changes.admitted:
+                return Rule.SAID_BEFORE
+            if application.time_s <= state.commons_time_s - APPLICATION_OPEN_S:
+                return Rule.VOTE_CLOSED
+            full = len(state.members) + len(state.changes.admitted) >= MEMBERS_MAX
+            return Rule.TOO_MANY if full else None
+        case _:
+            if motion.member == state.host:
+                return Rule.SAID_BEFORE
+            return None if motion.member in state.changes.offers else Rule.NO_SUCH_THING
+
+
+def _is_open(state: State, motion: Motion) -> bool:
+    return any(state.proposals[voting].motion == motion for voting in state.voting)
 
 
 def _on_newest_result(state: State, motion: ReleaseMotion) -> bool:
@@ -113,8 +186,13 @@ def _settled(proposal: Proposal) -> bool | None:
 
 def _decide(state: State, proposal: Proposal, *, decided: bool, index: int) -> State:
     closed = replace(proposal, decided=decided, decided_index=index)
-    return replace(
+    state = replace(
         state,
         proposals={**state.proposals, closed.id: closed},
         voting=tuple(voting for voting in state.voting if voting != closed.id),
     )
+    motion = closed.motion
+    if not decided or not isinstance(motion, AdmitMotion):
+        return state
+    admitted = (*state.changes.admitted, motion.member)
+    return with_pending(replace(state, changes=replace(state.changes, admitted=admitted)))

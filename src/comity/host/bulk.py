@@ -20,7 +20,7 @@ from comity.errors import Malformed, Refused, Rule, Unavailable
 from comity.host.sums import FinishedSum, Sums
 from comity.host.uploads import Upload, Uploads, blob_upload, vector_upload
 from comity.statements.entries import Statement
-from comity.statements.governing import ProposalOpen
+from comity.statements.governing import ProposalOpen, ReleaseMotion
 from comity.statements.rounds import RoundClose, RoundCommit, RoundJoin
 from comity.statements.studies import StudyRegister
 from comity.storage.blobs import FileBlobStore
@@ -168,7 +168,7 @@ class Bulk:
                 self._require_blob("first model", BlobName(plan.model))
                 if plan.moments is not None:
                     self._require_blob("first moments", BlobName(plan.moments))
-            case ProposalOpen(release=release):
+            case ProposalOpen(release=ReleaseMotion() as release):
                 self._require_blob("manifest", BlobName(release.manifest))
             case _:
                 pass

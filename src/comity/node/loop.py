@@ -19,6 +19,7 @@ from comity.commons.duties import (
     Duty,
     SayAbandon,
     SayAccept,
+    SayApprove,
     SayClose,
     SayCommit,
     SayConfirm,
@@ -44,7 +45,7 @@ from comity.node.remote import Batch
 from comity.node.revealing import say_accept, say_confirm, say_recover, say_reveal
 from comity.node.rounds import Rounds, round_tag
 from comity.node.stages import scope_of
-from comity.node.standing import consent, enrol, found, sign_release
+from comity.node.standing import approve, consent, enrol, found, sign_release
 from comity.node.station import Station, describe
 from comity.statements.entries import Entry
 from comity.statements.governing import Seen
@@ -149,12 +150,10 @@ class Loop:
                 self._unread(event)
             case Stopped():
                 return
-            case Trained():
-                pass
             case None:
                 self._flush()
                 self._station.watch_own()
-        if self._in_step:
+        if self._in_step:  # also after `Trained`, which says nothing more than that
             self._work()
 
     def _unread(self, error: ComityError) -> None:
@@ -294,7 +293,7 @@ class Loop:
                 body = duty.body
                 scope = Attempt(body.study, body.round_no, body.attempt)
                 return body.tag in journal.promised(scope)
-            case SayFound() | SaySeen() | AskConsent() | SayEnrol() | SignRelease():
+            case SayFound() | SaySeen() | AskConsent() | SayEnrol() | SignRelease() | SayApprove():
                 author = self._station.replica.state.authors.get(self._station.member)
                 last = journal.last_said()
                 return last is not None and last[0] > (author.seq if author else -1)
@@ -343,8 +342,10 @@ class Loop:
                 rounds.say_abandon(duty)
             case SignRelease():
                 sign_release(station, duty)
+            case SayApprove():
+                approve(station, duty)
             case _:
-                pass  # AskVote: people vote
+                pass  # AskVote, AskApprove: people answer
 
     def _cosign(self) -> None:
         """Cosign the newest head: at once while something waits, else every few seconds."""
@@ -395,5 +396,5 @@ def _stopped() -> Unavailable:
 
 
 def _disk(error: OSError) -> Unavailable:
-    place = error.filename or "a file of this node"
+    place = error.filename or "a file here"
     return Unavailable(f"cannot use {place} ({error.strerror}); free space, then it goes on")

@@ -75,7 +75,8 @@ def forget_models(station: Station, study: Study) -> None:
     """Use the files of models that nothing rests on any more: all but the first and the newest."""
     for result in study.results[-3:-2]:
         kept = {study.register.plan.model, *(later.model for later in study.results[-2:])}
-        kept |= {proposal.motion.model for proposal in station.replica.state.proposals.values()}
+        proposals = station.replica.state.proposals.values()
+        kept |= {proposal.release.model for proposal in proposals if proposal.release}
         names = [result.model, *([result.moments] if result.moments else [])]
         for name in names:
             if result.model not in kept and station.blobs.finished(BlobName(name)):

@@ -27,7 +27,7 @@ from comity.release.bundle import (
 )
 from comity.release.card import model_card, model_config
 from comity.release.form import folder_name, parse_manifest
-from comity.statements.governing import ProposalOpen, ReleaseMotion
+from comity.statements.governing import ReleaseMotion
 from comity.storage.folder import write_folder
 from comity.values import BlobName, Digest, StatementId, sha256
 
@@ -83,11 +83,6 @@ def release_motion(
     )
 
 
-def proposal_of(motion: ReleaseMotion, reason: str) -> ProposalOpen:
-    """The statement that puts a release to the vote."""
-    return ProposalOpen(motion="release", release=motion, reason=reason)
-
-
 def write_release(station: Station, release: str, out: Path | None = None) -> Written:
     """Write the folder of a decided release, from the log and the blobs.
 
@@ -100,7 +95,9 @@ def write_release(station: Station, release: str, out: Path | None = None) -> Wr
     """
     state = station.replica.state
     proposal = find_release(state, release)
-    motion = proposal.motion
+    motion = proposal.release
+    if motion is None:
+        raise Refused(Rule.NO_SUCH_THING, "this proposal is not about a release")
     if not proposal.decided:
         raise Refused(Rule.NOT_DECIDED, "the members have not decided to publish this release")
     final = station.replica.final_head()
@@ -135,7 +132,7 @@ def find_release(state: State, text: str) -> Proposal:
         study = find_study(state, text).id
     except Refused:
         return find_proposal(state, text)
-    of_study = [p for p in state.proposals.values() if p.motion.study == study]
+    of_study = [p for p in state.proposals.values() if p.release and p.release.study == study]
     if not of_study:
         raise Refused(
             Rule.NO_SUCH_THING, "no release of this study is proposed: `comity release propose`"

@@ -13,16 +13,27 @@ import msgspec
 from msgspec import Struct
 
 from comity.commons.attempts import opened_of
-from comity.commons.duties import AskConsent, AskVote, Duty, SayAbandon, duties, waiting_for
+from comity.commons.duties import (
+    AskApprove,
+    AskConsent,
+    AskVote,
+    Duty,
+    SayAbandon,
+    duties,
+    waiting_for,
+)
 from comity.commons.fold import apply, found
 from comity.commons.state import Outcome, Proposal, State, Study, Void
+from comity.commons.votes import signatures_of
 from comity.errors import Refused, Rule, Unavailable
 from comity.log.heads import full_note, parse_signed_head
 from comity.log.proofs import TlogProof
+from comity.node.asks import Asked, asked
 from comity.node.practice import LocalDataset
 from comity.node.station import Station
 from comity.release.anchor import anchor_of
 from comity.statements.entries import Entry
+from comity.statements.governing import ReleaseMotion
 from comity.statements.wire import read
 from comity.values import Digest, MemberId, StatementId
 
@@ -40,16 +51,6 @@ PLACES: Final = (
     ("blobs", "blobs"),
 )
 """What lies in a node's folder."""
-
-
-@final
-class Asked(Struct, frozen=True):
-    """A question to this site's people. subject: "consent" or "vote"; answer: the command."""
-
-    subject: str
-    id: StatementId
-    name: str
-    answer: str
 
 
 @final
@@ -217,11 +218,11 @@ def status(station: Station) -> Status:
         final_size=final_size,
         commons_time_s=state.commons_time_s,
         owes=tuple(text for duty in owed if (text := _owed(duty))),
-        asks=tuple(ask for duty in owed if (ask := _asked(state, duty))),
+        asks=tuple(ask for duty in owed if (ask := asked(state, duty))),
         obstacles=tuple(_obstacles(station, owed)),
         datasets=tuple(_datasets(station)),
         studies=tuple(_study(state, study, station.member) for study in state.studies.values()),
-        proposals=tuple(_proposal(state, p, final_size) for p in state.proposals.values()),
+        proposals=tuple(_proposals(state, final_size)),
         places={what: str((station.folder / name).resolve()) for what, name in PLACES},
     )
 
@@ -318,7 +319,7 @@ def _check_index(station: Station, index: int, size: int) -> None:
 def _owed(duty: Duty) -> str:
     """A duty in words; "" for what only a person can do."""
     match duty:
-        case AskConsent() | AskVote():
+        case AskConsent() | AskVote() | AskApprove():
             return ""
         case SayAbandon(reason=reason):
             return f"SayAbandon: {reason}"
@@ -333,18 +334,6 @@ def _obstacles(station: Station, owed: Sequence[Duty]) -> Iterator[Obstacle]:
     for subject, why in sorted(station.faults.items()):
         if subject not in duty_names or subject in now:
             yield Obstacle(subject, why)
-
-
-def _asked(state: State, duty: Duty) -> Asked | None:
-    match duty:
-        case AskConsent(study=study):
-            command = f"comity consent give {study.id[:12]}"
-            return Asked("consent", study.id, study.register.name, command)
-        case AskVote(proposal=proposal):
-            name = state.studies[proposal.motion.study].register.name
-            return Asked("vote", proposal.id, name, f"comity vote {proposal.id[:12]} yes")
-        case _:
-            return None
 
 
 def _datasets(station: Station) -> Iterator[DatasetStatus]:
@@ -379,9 +368,16 @@ def _study(state: State, study: Study, me: MemberId) -> StudyStatus:
     )
 
 
-def _proposal(state: State, proposal: Proposal, final_size: int) -> ProposalStatus:
-    motion = proposal.motion
-    below = [index for index in proposal.signed.values() if index < final_size]
+def _proposals(state: State, final_size: int) -> Iterator[ProposalStatus]:
+    for proposal in state.proposals.values():
+        if proposal.release is not None:
+            yield _proposal(state, proposal, proposal.release, final_size)
+
+
+def _proposal(
+    state: State, proposal: Proposal, motion: ReleaseMotion, final_size: int
+) -> ProposalStatus:
+    below = [index for index in signatures_of(state, proposal) if index < final_size]
     return ProposalStatus(
         id=proposal.id,
         study=motion.study,

@@ -1,17 +1,18 @@
-"""The duties outside rounds: found, consent by site policy, enrol, sign releases."""
+"""The duties outside rounds: found, consent by site policy, enrol, sign releases, approve."""
 
 from __future__ import annotations
 
 import logging
 
 from comity.aggregation.sharing import SEALING_RAND_BYTES, sealing_keys
-from comity.commons.duties import AskConsent, SayEnrol, SignRelease
+from comity.commons.duties import AskConsent, SayApprove, SayEnrol, SignRelease
 from comity.commons.studies import next_serial
 from comity.errors import Forged, Refused, Rule
 from comity.node.station import Station, random_bytes
 from comity.release.form import MODEL, parse_manifest
 from comity.statements.governing import CommonsFound, KeySet, PublicKeys, ReleaseSign
 from comity.statements.keysets import make_possession
+from comity.statements.membership import EpochApprove
 from comity.statements.studies import ConsentGive, StudyEnrol
 from comity.values import sha256
 
@@ -86,10 +87,16 @@ def sign_release(station: Station, duty: SignRelease) -> None:
         Malformed: no manifest that a verifier would take.
         Forged: the manifest does not name the model that the members accepted.
     """
-    motion = duty.proposal.motion
+    motion = duty.release
     manifest = parse_manifest(station.blob(motion.manifest).read_bytes())
     if manifest.get(MODEL) != motion.model:
         raise Forged("the manifest of the release does not name the accepted model")
     station.say(
         ReleaseSign(manifest=motion.manifest, model=motion.model, proposal=duty.proposal.id)
     )
+
+
+def approve(station: Station, duty: SayApprove) -> None:
+    """Approve the epoch that follows from decisions and leaves: this node derived it itself."""
+    epoch = duty.pending.epoch
+    station.say(EpochApprove(document=epoch.digest, epoch=epoch.number))

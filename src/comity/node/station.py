@@ -301,7 +301,7 @@ def _needed(body: Body) -> Iterable[tuple[BlobName, StatementId | None]]:
             names = [plan.code, plan.layout, plan.model, *([plan.moments] if plan.moments else [])]
             return [(BlobName(name), None) for name in names]
         case ProposalOpen():
-            return [(BlobName(body.release.manifest), None)]
+            return [(BlobName(body.release.manifest), None)] if body.release else []
         case _:
             return []
 

@@ -27,7 +27,7 @@ from comity.node.planning import StudyParts as StudyParts
 from comity.node.planning import plan_of, study_parts
 from comity.node.practice import LocalDataset, local_dataset, version_of
 from comity.node.releasing import Written as Written
-from comity.node.releasing import proposal_of, release_motion
+from comity.node.releasing import release_motion
 from comity.node.releasing import write_release as write_release
 from comity.node.reports import anchor as anchor
 from comity.node.reports import log_entries as log_entries
@@ -37,7 +37,7 @@ from comity.node.reports import show_entry as show_entry
 from comity.node.reports import status as status
 from comity.node.station import Station, random_bytes
 from comity.statements.entries import Body
-from comity.statements.governing import VoteCast
+from comity.statements.governing import VoteCast, proposal_of
 from comity.statements.studies import (
     ConsentGive,
     ConsentRefuse,

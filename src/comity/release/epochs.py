@@ -7,46 +7,20 @@ derived here (log-and-provenance.md 3.4, attack 36). In this version there is ep
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import final
 
-from msgspec import Struct
-
-from comity.commons.charter import Charter, charter_bytes
-from comity.commons.members import found, founder_fault
+from comity.commons.charter import Charter
+from comity.commons.epochs import document_of
+from comity.commons.members import entered, found, founder_fault
 from comity.commons.state import State
 from comity.errors import Forged
 from comity.log.heads import origin_of
 from comity.log.proofs import policy_text
 from comity.release.form import EPOCH, FOUNDERS, POLICY, VERIFY
 from comity.release.words import verify_md
-from comity.statements.governing import CommonsFound, PublicKeys
+from comity.statements.governing import CommonsFound
 from comity.statements.keysets import check, check_possession
 from comity.statements.wire import canonical, read
-from comity.values import CommonsId, Digest, MemberId, sha256
-
-
-@final
-class EpochMember(Struct, frozen=True, forbid_unknown_fields=True):
-    """A member of an epoch and its public keys."""
-
-    id: MemberId
-    keys: PublicKeys
-
-
-@final
-class EpochDocument(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who may cosign and sign from which document on. prev: digest of the one before, or of the
-    charter for epoch 0. members: in the order of their ids."""
-
-    commons: CommonsId
-    epoch: int
-    host: MemberId
-    members: tuple[EpochMember, ...]
-    origin: str
-    prev: Digest
-    protocol: int
-    quorum: int
+from comity.values import MemberId
 
 
 def first_epoch(charter: Charter, envelopes: Sequence[bytes]) -> State:
@@ -77,7 +51,7 @@ def first_epoch(charter: Charter, envelopes: Sequence[bytes]) -> State:
             raise Forged(f"{FOUNDERS}: keys of {founder.id}: {fault.value}")
         check(unverified, body.key_set.keys.statement)
         check_possession(body.key_set, body.possession)
-        state = replace(state, keys={**state.keys, founder.id: body.key_set})
+        state = entered(state, founder.id, body.key_set)
     return state
 
 
@@ -106,20 +80,10 @@ def derived_files(state: State) -> dict[str, bytes]:
     """The files of a release that follow from charter and founders: epoch, policy, VERIFY.md."""
     charter = state.charter
     origin = origin_of(state.commons, charter.origin_prefix)
-    document = EpochDocument(
-        commons=state.commons,
-        epoch=0,
-        host=state.host,
-        members=tuple(EpochMember(m, state.keys[m].keys) for m in state.members),
-        origin=origin,
-        prev=sha256(charter_bytes(charter)),
-        protocol=charter.protocol,
-        quorum=state.quorum,
-    )
     host_public = state.keys[state.host].keys.host
     policy = policy_text(origin, host_public, head_keys(state), state.quorum)
     return {
-        EPOCH: canonical(document),
+        EPOCH: canonical(document_of(state, state.epoch)),
         POLICY: policy.encode("ascii"),
         VERIFY: verify_md(charter, state.commons),
     }

@@ -96,9 +96,9 @@ def check_release(
         raise Forged(f"{FOUNDERS} holds other statements than the first ones in the log")
     body = signs[0].body
     proposal = state.proposals.get(body.proposal)
-    if proposal is None or not proposal.decided:
+    motion = proposal.release if proposal is not None and proposal.decided else None
+    if proposal is None or motion is None:
         raise Forged("the log holds no decision for this release")
-    motion = proposal.motion
     if (motion.manifest, motion.model) != (body.manifest, body.model):
         raise Forged("the decision in the log is for another manifest or model")
     study = state.studies[motion.study]

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import final
 
 from comity.statements.governing import Governing
+from comity.statements.membership import Belonging
 from comity.statements.rounds import Rounding
 from comity.statements.studies import Studying
 from comity.values import CommonsId, MemberId, StatementId
 
-Body = Governing | Studying | Rounding
+Body = Governing | Belonging | Studying | Rounding
 """The union of all bodies; one class per tag."""
 
 

@@ -11,9 +11,13 @@ from typing import Annotated
 from msgspec import Meta
 
 from comity.values import (
+    ADDRESS_BYTES_MAX,
+    ADDRESS_PATTERN,
     DEADLINE_S_MAX,
     DIGEST_PATTERN,
     INTEGER_MAX,
+    JSON_STRING_BYTES_MAX,
+    LOG_SIZE_MAX,
     ROSTER_MAX,
     SEALING_KEY_BYTES,
     SLUG_BYTES_MAX,
@@ -38,6 +42,14 @@ MemberField = Annotated[MemberId, _SLUG]
 DatasetField = Annotated[DatasetId, _SLUG]
 SlugField = Annotated[str, _SLUG]
 TextField = Annotated[str, Meta(max_length=TEXT_BYTES_MAX)]
+ReasonField = Annotated[str, Meta(min_length=1, max_length=TEXT_BYTES_MAX)]
+"""Free text that may not be empty."""
+AddressField = Annotated[
+    str, Meta(pattern=ADDRESS_PATTERN, min_length=1, max_length=ADDRESS_BYTES_MAX)
+]
+"""Where a host answers: printable ASCII without spaces."""
+EvidenceField = Annotated[str, Meta(min_length=1, max_length=JSON_STRING_BYTES_MAX)]
+LogSize = Annotated[int, Meta(ge=0, le=LOG_SIZE_MAX)]
 Count = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
 Positive = Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
 Duration = Annotated[int, Meta(ge=1, le=DEADLINE_S_MAX)]

@@ -93,16 +93,66 @@ class ReleaseMotion(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @final
+class AdmitMotion(Struct, frozen=True, forbid_unknown_fields=True):
+    """Admit the applicant with this id and the key set of this digest, which it applied with."""
+
+    keys: DigestField
+    member: MemberField
+
+
+@final
+class HostMotion(Struct, frozen=True, forbid_unknown_fields=True):
+    """Let this member, which has offered to, host from a hand-over on."""
+
+    member: MemberField
+
+
+Motion = ReleaseMotion | AdmitMotion | HostMotion
+
+
+@final
 class ProposalOpen(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A wish put to the vote. `motion` names the kind; its content is in the field of that name."""
 
     tag: ClassVar[str] = "proposal.open"
-    motion: Literal["release"]
-    release: ReleaseMotion
+    motion: Literal["release", "admit", "host"]
+    release: ReleaseMotion | None = None
+    admit: AdmitMotion | None = None
+    host: HostMotion | None = None
     reason: TextField = ""
 
+    def __post_init__(self) -> None:
+        # A reader takes what is raised here as any other fault of form (`wire.read`).
+        said = {"release": self.release, "admit": self.admit, "host": self.host}
+        if [name for name, content in said.items() if content is not None] != [self.motion]:
+            raise ValueError(f"a proposal holds the content of its motion alone: {self.motion}")
+
+    @property
+    def content(self) -> Motion:
+        """What is moved."""
+        content = self.release or self.admit or self.host
+        assert content is not None
+        return content
+
     def about(self) -> tuple[About, ...]:
-        return (("manifest", self.release.manifest), ("model", self.release.model))
+        match self.content:
+            case ReleaseMotion() as release:
+                return (("manifest", release.manifest), ("model", release.model))
+            case AdmitMotion() as admit:
+                return (("keys", admit.keys),)
+            case _:
+                return ()
+
+
+def proposal_of(motion: Motion, reason: str = "") -> ProposalOpen:
+    """The proposal.open that puts this motion to the vote."""
+    match motion:
+        case ReleaseMotion():
+            return ProposalOpen(motion="release", release=motion, reason=reason)
+        case AdmitMotion():
+            return ProposalOpen(motion="admit", admit=motion, reason=reason)
+        case _:
+            return ProposalOpen(motion="host", host=motion, reason=reason)
 
 
 @final

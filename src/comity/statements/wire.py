@@ -25,16 +25,20 @@ from comity.statements.fields import (
     Bytes64,
     CommonsIdField,
     Count,
+    EvidenceField,
+    LogSize,
     MemberField,
+    ReasonField,
     StatementIdField,
     TextField,
 )
 from comity.statements.governing import GOVERNING
+from comity.statements.membership import BELONGING
 from comity.statements.rounds import ROUNDING
 from comity.statements.studies import STUDYING
 from comity.values import (
     ENVELOPE_BYTES_MAX,
-    LOG_SIZE_MAX,
+    JSON_STRING_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
     SUBJECTS_MAX,
     TEXT_BYTES_MAX,
@@ -49,7 +53,7 @@ PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_PREFIX: Final = "https://comity/statement/"
 BODIES: Final[dict[str, type[Body]]] = {
-    body.tag: body for body in (*GOVERNING, *STUDYING, *ROUNDING)
+    body.tag: body for body in (*GOVERNING, *BELONGING, *STUDYING, *ROUNDING)
 }
 """Every class that may be said, by its tag."""
 
@@ -73,7 +77,7 @@ class _Envelope(Struct, frozen=True, forbid_unknown_fields=True):
 @final
 class _Head(Struct, frozen=True, forbid_unknown_fields=True):
     root: Bytes32
-    size: Annotated[int, Meta(ge=0, le=LOG_SIZE_MAX)]
+    size: LogSize
 
 
 @final
@@ -112,11 +116,16 @@ _PAYLOAD: Final = msgspec.json.Decoder(_Payload)
 _BODY_DECODERS: Final[dict[str, msgspec.json.Decoder[Body]]] = {
     f"{PREDICATE_PREFIX}{tag}/v1": msgspec.json.Decoder(body) for tag, body in BODIES.items()
 }
-_TEXTS: Final[dict[str, tuple[str, ...]]] = {
+_TEXT_BYTES: Final = {
+    TextField: TEXT_BYTES_MAX,
+    ReasonField: TEXT_BYTES_MAX,
+    EvidenceField: JSON_STRING_BYTES_MAX,
+}
+_TEXTS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
     tag: tuple(
-        name
+        (name, _TEXT_BYTES[hint])
         for name, hint in get_type_hints(body, include_extras=True).items()
-        if hint == TextField
+        if hint in _TEXT_BYTES
     )
     for tag, body in BODIES.items()
 }
@@ -284,9 +293,9 @@ def _read_payload(payload: bytes, signed: bytes) -> Statement:
         body = decoder.decode(predicate.body)
         same_body = _ENCODER.encode(body) == bytes(predicate.body)
         written = _write(predicate, body)
-        for name in _TEXTS[body.tag]:
-            if len(getattr(body, name).encode()) > TEXT_BYTES_MAX:
-                raise Malformed(f"{name} has at most {TEXT_BYTES_MAX} bytes of UTF-8")
+        for name, bytes_max in _TEXTS[body.tag]:
+            if len(getattr(body, name).encode()) > bytes_max:
+                raise Malformed(f"{name} has at most {bytes_max} bytes of UTF-8")
     except _NOT_IN_FORM as error:
         raise Malformed(f"not the body of its type: {_why(error)}") from error
     if not same_body or written != payload:
