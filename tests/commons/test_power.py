@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comity.commons.power import power_of
-from comity.commons.tally import HALF, Choice, DecisionRule, tally
+from comity.commons.tally import HALF, DecisionRule, tally
+from comity.statements.governing import Choice
 from comity.values import MemberId
 
 THIRD, TWO_THIRDS = Fraction(1, 3), Fraction(2, 3)

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from comity.commons.tally import (
     HALF,
-    Choice,
     DecisionRule,
     OutcomeOfVote,
     Tally,
@@ -22,6 +21,7 @@ from comity.commons.tally import (
     tally,
     weights,
 )
+from comity.statements.governing import Choice
 from comity.values import MemberId
 
 THIRD, TWO_THIRDS = Fraction(1, 3), Fraction(2, 3)

@@ -25,6 +25,7 @@ from comity.values import (
     ROSTER_MAX,
     ROSTER_MIN,
     CommonsId,
+    Digest,
     MemberId,
     sha256,
 )
@@ -231,6 +232,11 @@ def group_of(charter: Charter, founder: Founder) -> str:
     by = charter.rulebook.groups.by if charter.rulebook and charter.rulebook.groups else ""
     said = getattr(founder, by) if by else ""
     return f"{by}:{said}" if said else f"member:{founder.id}"
+
+
+def newcomer(member: MemberId, country: str) -> Founder:
+    """A member that was admitted, as `group_of` looks at it: it has said its country alone."""
+    return Founder(id=member, keys=Digest(""), country=country)
 
 
 def _id_of(founder: Founder) -> MemberId:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
 
-from comity.commons.tally import Choice, DecisionRule, tally, weights
+from comity.commons.tally import DecisionRule, tally, weights
+from comity.statements.governing import Choice
 from comity.values import MemberId
 
 

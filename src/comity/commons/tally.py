@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, TypeAlias, final
 
+from comity.statements.governing import Choice
 from comity.values import MemberId
 
-Choice: TypeAlias = Literal["yes", "no", "abstain", "object"]
 Method: TypeAlias = Literal["majority", "threshold", "unanimity", "consensus"]
 OutcomeOfVote: TypeAlias = Literal["passed", "rejected", "lapsed", "objected"]
 
