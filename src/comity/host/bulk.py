@@ -50,13 +50,11 @@ class Bulk:
     ) -> None:
         self.uploads = Uploads()
         # The other half of the disk is for the log, and for rounds, whose sizes plans say.
-        share = shutil.disk_usage(folder).total // 2 // len(members)
+        self._share = shutil.disk_usage(folder).total // 2 // len(members)
+        self._folder, self._hook = folder / "blobs", hook
         with disk_faults(folder):
-            (folder / "blobs").mkdir(mode=0o700, exist_ok=True)
-        self._blobs = {
-            member: FileBlobStore(folder / "blobs" / member, quota_bytes=share, hook=hook)
-            for member in members
-        }
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._blobs = {member: self._store_of(member) for member in members}
         self._found: dict[BlobName, FileBlobStore] = {}
         self._finished = FileBlobStore(folder / "sums")
         self._sums = Sums(folder / "rounds", self._finished)
@@ -66,7 +64,10 @@ class Bulk:
         self._sums.close()
 
     def follow(self, state: State) -> None:
-        """Do what the newest state asks for: add, close, drop."""
+        """Do what the newest state asks for: add, close, drop; and make room for new members."""
+        new = [member for member in state.members if member not in self._blobs]
+        if new:  # another thread may be looking through the ones that are known
+            self._blobs = {**self._blobs, **{member: self._store_of(member) for member in new}}
         self._sums.follow(state)
 
     def finished_sum(self, state: State, opened: StatementId) -> Future[FinishedSum]:
@@ -172,6 +173,9 @@ class Bulk:
                 self._require_blob("manifest", BlobName(release.manifest))
             case _:
                 pass
+
+    def _store_of(self, member: MemberId) -> FileBlobStore:
+        return FileBlobStore(self._folder / member, quota_bytes=self._share, hook=self._hook)
 
     def _holding(self, name: BlobName) -> FileBlobStore | None:
         """Where the finished blob is, whoever sent it."""

@@ -68,10 +68,11 @@ def replay(
                 replayed.voids[entry.index] = outcome.rule
     if head is not None:
         _check_own_head(head, replayed.tree, origin, host_public)
-    host_keys = replayed.state.keys.get(charter.host)
+    host = replayed.state.host
+    host_keys = replayed.state.keys.get(host)
     if host_keys is not None and host_keys.keys.host != host_public:
         raise Misconfigured(
-            f"this is not the host key of {charter.host}, which the charter names as host;"
+            f"this is not the host key in force of {host}, who hosts after entry {size};"
             " use that member's key file"
         )
     return replayed

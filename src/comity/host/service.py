@@ -231,9 +231,11 @@ class Host:
             entry = admit(draft.state, self._tree, envelope)
             self._require_own_key(said)
             self.bulk.require(draft.state, said)
+            state, outcome = apply(draft.state, entry)
+            self._require_office(state)
         except ComityError as error:
             return self._alarmed(draft.state, envelope, error)
-        draft.state, outcome = apply(draft.state, entry)
+        draft.state = state
         leaf = leaf_hash(envelope)
         self._tree.append(leaf)
         draft.rows.append(Row(envelope, leaf, said.id, said.author, said.seq))
@@ -297,7 +299,8 @@ class Host:
         stored = self._store.head_at(size)
         if stored is None:
             raise Refused(Rule.HEAD_UNKNOWN, f"this host never published a head of size {size}")
-        keys = {known: key_set.keys.head for known, key_set in state.keys.items()}
+        epoch = state.epoch_at(size)
+        keys = {known: key_set.keys.head for known, key_set in epoch.keys.items()}
         if member not in keys:
             raise Refused(Rule.UNKNOWN_AUTHOR, "no member of this name is in the log")
         head = TreeHead(self.origin, size, stored.root)
@@ -307,7 +310,7 @@ class Host:
             return
         self._store.cosign(size, [(member, line)])
         lines = [parse_cosignature(each) for each in (*kept.values(), line)]
-        if 0 < state.founded_size <= size and is_final(head, lines, keys, state.quorum):
+        if 0 < state.founded_size <= size and is_final(head, lines, keys, epoch.quorum):
             self._store.set_final(size)
         self._publish(state, *self._stored_heads(), self._published.leaves)
 
@@ -337,8 +340,7 @@ class Host:
         return replayed.state
 
     def _is_entry(self, draft: _Draft, index: int, envelope: bytes) -> bool:
-        stored = index - (draft.state.size - len(draft.rows))
-        if stored >= 0:
+        if (stored := index - (draft.state.size - len(draft.rows))) >= 0:
             return draft.rows[stored].leaf == envelope
         return self._store.entries(index, index + 1) == [envelope]
 
@@ -365,6 +367,16 @@ class Host:
                 Rule.WRONG_PARTY,
                 f"{said.author} brings another host key than this process signs with;"
                 " start the host with that member's key file",
+            )
+
+    def _require_office(self, state: State) -> None:
+        """Rule 8: a head is signed by who hosts after its entries; others would refuse ours."""
+        host = state.keys.get(state.host)
+        if host is not None and host.keys.host != self._host_public:
+            where = state.changes.offers.get(state.host, "its address")
+            raise Unavailable(
+                f"after this entry {state.host} hosts with another key than this host signs with:"
+                f" send it to {where}"
             )
 
     def _halt_if_forgotten(self, note: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import Final, final
 
 from comity.commons.charter import Charter, commons_id
 from comity.commons.fold import admit, apply, found
-from comity.commons.state import Outcome, State
+from comity.commons.state import Epoch, Outcome, State
 from comity.errors import ComityError, Forged, HostFault, HostFaultKind, Malformed
 from comity.log.heads import (
     Cosignature,
@@ -28,8 +28,6 @@ from comity.log.heads import (
 from comity.log.merkle import leaf_hash
 from comity.log.view import View
 from comity.statements.entries import Entry
-from comity.statements.governing import CommonsFound
-from comity.statements.keysets import key_set_digest
 from comity.statements.wire import read
 from comity.storage.log_store import SqliteLogStore
 from comity.storage.ports import Row, StoredHead
@@ -87,16 +85,16 @@ class Replica:
         Returns:
             What was applied, in order; empty when the host's key is not known yet.
         Raises:
-            Malformed, Forged, HostFault: nothing is stored; the host is at fault.
+            Malformed, Forged, HostFault: nothing is stored; the host is at fault. Forged also when
+                whoever signed hosts no more, or not yet, after these entries (rule 8, attack 35).
         """
         if len(self._unstored) >= UNSTORED_MAX:
             self.flush()
         signed = parse_signed_head(note)
-        host_public = self._host_key(leaves)
-        if host_public is None:
+        taken = self._advance(signed, leaves)
+        if taken is None:
             return []
-        self.view.advance(signed, leaves, host_public)
-        applied, state = self._fold(leaves)
+        applied, state = taken
         self._unstored += [_row(entry) for entry, _ in applied]
         self._newest = _stored(signed, note)
         self.state = state
@@ -131,15 +129,18 @@ class Replica:
         """
         signed = parse_signed_head(note)
         size = signed.head.size
-        host_public = self._host_key(())
-        if size <= self.final_size or size > self.view.tree.size or host_public is None:
+        if size <= self.final_size or size > self.view.tree.size:
+            return False
+        epoch = self.state.epoch_at(size)
+        host_public = _host_key(epoch)
+        if host_public is None:
             return False
         if not self.view.final_root_known(size, signed.head.root):
             raise HostFault(HostFaultKind.SPLIT_VIEW, f"another root for size {size}", note)
         verify_host(signed, host_public)
-        keys = {member: entered.keys.head for member, entered in self.state.keys.items()}
+        keys = {member: entered.keys.head for member, entered in epoch.keys.items()}
         cosignatures = [parse_cosignature(line) for line in lines]
-        if not self.view.take_cosignatures(size, cosignatures, keys, self.state.quorum):
+        if not self.view.take_cosignatures(size, cosignatures, keys, epoch.quorum):
             return False
         self.flush()
         self.store.keep_head(_stored(signed, note))
@@ -179,36 +180,48 @@ class Replica:
         self._past = (index, state)
         return state
 
-    def _host_key(self, leaves: Sequence[bytes]) -> bytes | None:
-        """The host's key: from the state, or from its founding statement among these entries."""
-        charter = self.state.charter
-        if charter.host in self.state.keys:
-            return self.state.keys[charter.host].keys.host
-        pinned = {founder.id: founder.keys for founder in charter.founders}
-        for leaf in leaves:
-            statement = read(leaf).statement
-            body = statement.body
-            if isinstance(body, CommonsFound) and statement.author == charter.host:
-                if key_set_digest(body.key_set) != pinned[charter.host]:
-                    raise Forged("the host's key set is not the one in the charter")
-                return body.key_set.keys.host
-        return None
+    def _advance(
+        self, signed: SignedHead, leaves: Sequence[bytes]
+    ) -> tuple[list[Applied], State] | None:
+        """Fold what the head covers, and take the head if its host is host after that.
 
-    def _fold(self, leaves: Sequence[bytes]) -> tuple[list[Applied], State]:
-        """Admit and apply entries that the newest head covers; the state is not yet ours."""
-        state, applied = self.state, []
-        for leaf in leaves:
-            try:
-                entry = admit(state, self.view.tree, leaf)
-            except ComityError as error:
-                raise HostFault(
-                    HostFaultKind.INADMISSIBLE,
-                    f"entry {state.size} must not be in the log: {error}",
-                    leaf,
-                ) from error
-            state, outcome = apply(state, entry)
-            applied.append((entry, outcome))
+        None, and nothing is taken, when the entries do not show the host's key yet.
+        """
+        applied, state, fault = self._fold(leaves)
+        older = signed.head.size < state.size
+        host_public = _host_key(state.epoch_at(signed.head.size) if older else state.epoch)
+        if host_public is None:
+            if fault is not None:
+                raise Forged(f"entry {state.size} must not be in the log: {fault}") from fault
+            return None
+        self.view.advance(signed, leaves, host_public)
+        if fault is not None:
+            raise HostFault(
+                HostFaultKind.INADMISSIBLE,
+                f"entry {state.size} must not be in the log: {fault}",
+                leaves[state.size - self.state.size],
+            ) from fault
         return applied, state
+
+    def _fold(self, leaves: Sequence[bytes]) -> tuple[list[Applied], State, ComityError | None]:
+        """Admit and apply entries up to the first inadmissible one; neither tree nor state moves.
+
+        Nobody has signed for them yet, so what is wrong with them is not anybody's fault here.
+        """
+        state, applied, fault = self.state, [], None
+        tree = self.view.tree
+        size = tree.size
+        tree.extend([leaf_hash(leaf) for leaf in leaves])
+        try:
+            for leaf in leaves:
+                entry = admit(state, tree, leaf)
+                state, outcome = apply(state, entry)
+                applied.append((entry, outcome))
+        except ComityError as error:
+            fault = error
+        finally:
+            tree.truncate(size)
+        return applied, state, fault
 
     def _replay(self) -> None:
         stored = self._newest = self.store.head()
@@ -217,13 +230,18 @@ class Replica:
         leaves = self.store.entries(0, stored.size)
         if len(leaves) != stored.size:
             raise Malformed("the stored log lacks entries; restore its file, or start anew")
-        host_public = self._host_key(leaves)
-        assert host_public is not None, "nothing is stored before the host's key is known"
-        self.view.advance(parse_signed_head(stored.note), leaves, host_public)
-        _, self.state = self._fold(leaves)
+        taken = self._advance(parse_signed_head(stored.note), leaves)
+        assert taken is not None, "nothing is stored before the host's key is known"
+        self.state = taken[1]
         size = self.store.final()
         if size:
             self.view.final = TreeHead(self.origin, size, self.view.tree.root(size))
+
+
+def _host_key(epoch: Epoch) -> bytes | None:
+    """The *host* key that signs heads in this epoch; None while its host has not entered."""
+    host = epoch.keys.get(epoch.host)
+    return host.keys.host if host is not None else None
 
 
 def _known(cosignatures: list[Cosignature], keys: dict[MemberId, bytes]) -> list[Cosignature]:
