@@ -52,6 +52,8 @@ EXPECTED = {
     "consent withdraw",
     "release propose",
     "release write",
+    "proposal answer",
+    "proposal withdraw",
     "vote",
     "verify",
     "status",

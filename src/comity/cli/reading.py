@@ -106,14 +106,16 @@ def study_lines(study: StudyStatus) -> list[str]:
 
 
 def _proposal_line(proposal: ProposalStatus) -> str:
-    counts = {
-        choice: list(proposal.votes.values()).count(choice) for choice in ("yes", "no", "abstain")
-    }
+    said = list(proposal.votes.values())
+    counts = {choice: said.count(choice) for choice in ("yes", "no", "abstain", "object")}
     votes = ", ".join(f"{count} {choice}" for choice, count in counts.items() if count)
+    stages = {"answering": ", objections wait for an answer", "waiting": ", passed, not in effect"}
+    stage = stages.get(proposal.stage, "") if proposal.decided == "open" else ""
     ready = "; can be written: `comity release write`" if proposal.ready else ""
     return (
         f"proposal {proposal.id[:12]}: release {proposal.name}, round {proposal.round_no}:"
-        f" {proposal.decided} ({votes or 'no votes yet'}), {len(proposal.signed)} signed{ready}"
+        f" {proposal.decided}{stage} ({votes or 'no votes yet'}),"
+        f" {len(proposal.signed)} signed{ready}"
     )
 
 

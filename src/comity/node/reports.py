@@ -99,8 +99,11 @@ class ProposalStatus(Struct, frozen=True):
     round_no: int
     model: Digest
     manifest: Digest
+    rule: str
+    stage: str
     decided: str
     votes: dict[MemberId, str]
+    objections: dict[MemberId, StatementId]
     closes_s: int
     signed: tuple[MemberId, ...]
     ready: bool
@@ -385,8 +388,11 @@ def _proposal(
         round_no=motion.round_no,
         model=motion.model,
         manifest=motion.manifest,
+        rule=proposal.rule or "simple-majority",
+        stage=proposal.stage,
         decided={None: "open", True: "yes", False: "no"}[proposal.decided],
-        votes=dict(proposal.votes),
+        votes={member: str(choice) for member, choice in proposal.votes.items()},
+        objections=dict(proposal.objections),
         closes_s=proposal.closes_s,
         signed=tuple(sorted(proposal.signed)),
         ready=bool(proposal.decided) and len(below) >= state.quorum,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, assert_never, final
+from typing import Annotated, assert_never, final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -30,6 +30,7 @@ from comity.node.reports import (
 from comity.node.station import Station
 from comity.node.wishes import Said
 from comity.statements.fields import Count, SlugField, StatementIdField, TextField
+from comity.statements.governing import Choice
 from comity.values import DEADLINE_S_MAX, LOG_SIZE_MAX, ROSTER_MAX
 
 InLoop = Callable[[Callable[[Station], object]], object]
@@ -98,8 +99,23 @@ class CastVote(Struct, frozen=True, tag="vote", forbid_unknown_fields=True):
     """`wishes.cast_vote`."""
 
     proposal: _Name
-    choice: Literal["yes", "no", "abstain"]
+    choice: Choice
     reason: TextField = ""
+
+
+@final
+class WithdrawProposal(Struct, frozen=True, tag="proposal-withdraw", forbid_unknown_fields=True):
+    """`wishes.withdraw_proposal`."""
+
+    proposal: _Name
+
+
+@final
+class AnswerObjections(Struct, frozen=True, tag="proposal-answer", forbid_unknown_fields=True):
+    """`wishes.answer_objections`."""
+
+    proposal: _Name
+    answer: TextField
 
 
 @final
@@ -170,6 +186,8 @@ Wish = (
     | RefuseConsent
     | WithdrawConsent
     | CastVote
+    | WithdrawProposal
+    | AnswerObjections
     | ProposeRelease
     | WriteRelease
     | ListLog
@@ -216,6 +234,10 @@ def fulfil(wish: Wish, station: Station) -> Result:
             return wishes.withdraw_consent(station, wish.study, reason=wish.reason)
         case CastVote():
             return wishes.cast_vote(station, wish.proposal, wish.choice, reason=wish.reason)
+        case WithdrawProposal():
+            return wishes.withdraw_proposal(station, wish.proposal)
+        case AnswerObjections():
+            return wishes.answer_objections(station, wish.proposal, wish.answer)
         case ProposeRelease():
             return wishes.propose_release(
                 station,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, final
+from typing import final, get_args
 
 import msgspec
 from msgspec import Struct
@@ -37,7 +37,13 @@ from comity.node.reports import show_entry as show_entry
 from comity.node.reports import status as status
 from comity.node.station import Station, random_bytes
 from comity.statements.entries import Body
-from comity.statements.governing import VoteCast, proposal_of
+from comity.statements.governing import (
+    Choice,
+    ObjectionAnswer,
+    ProposalWithdraw,
+    VoteCast,
+    proposal_of,
+)
 from comity.statements.studies import (
     ConsentGive,
     ConsentRefuse,
@@ -52,8 +58,6 @@ from comity.values import (
     StatementId,
     is_slug,
 )
-
-Choice = Literal["yes", "no", "abstain"]
 
 
 @final
@@ -226,14 +230,35 @@ def cast_vote(station: Station, proposal: str, choice: Choice, *, reason: str = 
     """Vote on a proposal; the last vote before the decision counts.
 
     Args:
-        proposal: id or its beginning. choice: "yes", "no" or "abstain".
+        proposal: id or its beginning. choice: "yes", "no", "abstain", or "object" with a reason.
     Raises:
-        Refused: NO_SUCH_THING, VOTE_CLOSED, SAID_BEFORE.
+        Refused: NO_SUCH_THING, VOTE_CLOSED, SAID_BEFORE, NO_REASON.
     """
-    if choice not in ("yes", "no", "abstain"):
-        raise Misconfigured(f"a vote is yes, no or abstain, not {choice!r}")
+    if choice not in get_args(Choice):
+        raise Misconfigured(f"a vote is yes, no, abstain or object, not {choice!r}")
     found = find_proposal(station.replica.state, proposal)
     body = VoteCast(choice=choice, proposal=found.id, reason=_text("reason", reason))
+    return _say(station, body, found.id[:12])
+
+
+def withdraw_proposal(station: Station, proposal: str) -> Said:
+    """Take back a proposal of this member.
+
+    Raises:
+        Refused: NO_SUCH_THING, WRONG_PARTY, VOTE_CLOSED.
+    """
+    found = find_proposal(station.replica.state, proposal)
+    return _say(station, ProposalWithdraw(proposal=found.id), found.id[:12])
+
+
+def answer_objections(station: Station, proposal: str, answer: str) -> Said:
+    """Answer what was objected to a proposal of this member; all vote again by the fallback rule.
+
+    Raises:
+        Refused: NO_SUCH_THING, WRONG_PARTY, VOTE_CLOSED, NO_REASON.
+    """
+    found = find_proposal(station.replica.state, proposal)
+    body = ObjectionAnswer(answer=_text("answer", answer), proposal=found.id)
     return _say(station, body, found.id[:12])
 
 
