@@ -207,9 +207,12 @@ class World:
 
     def envelope(self, member: MemberId, body: Body, **changes: Any) -> bytes:
         """What the member would send to say it next; nothing changes."""
+        return sign(self.draft(member, body, **changes), self.keys(member).statement)
+
+    def keys(self, member: MemberId) -> Keys:
+        """The member's keys in force; a stranger's first ones."""
         held = self.state.keys.get(member)
-        keys = keys_of(member, held.serial if held else 0)
-        return sign(self.draft(member, body, **changes), keys.statement)
+        return keys_of(member, held.serial if held else 0)
 
     def say(self, member: MemberId, body: Body, time_s: int | None = None) -> Outcome:
         """Sign, admit, append, apply. Raises what `fold.admit` raises."""

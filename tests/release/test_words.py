@@ -37,7 +37,7 @@ def test_a_yaml_text_says_the_text(text: str) -> None:
 
 def test_attack_45_the_page_follows_from_the_charter_and_holds_no_markup_of_it() -> None:
     charter = msgspec.structs.replace(charter_of(4), name=NASTY.replace("\udc00", ""))
-    page = verify_md(charter, commons_id(charter)).decode()
+    page = verify_md(charter, commons_id(charter), quorum=3, count=4).decode()
     assert commons_id(charter) in page
     assert "3 of\n4 members" in page
     assert all(line.isprintable() for line in page.split("\n"))

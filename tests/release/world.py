@@ -43,7 +43,7 @@ from comity.statements.rounds import (
     RoundReady,
 )
 from comity.values import BlobName, Digest, MemberId, StatementId, sha256
-from tests.worlds import World, digest, keys_of, sealing_key, seed
+from tests.worlds import World, digest, sealing_key, seed
 
 LAYOUT = Layout(
     (
@@ -118,12 +118,12 @@ def signed_head(world: World, size: int | None = None) -> SignedHead:
     at = world.tree.size if size is None else size
     origin = origin_of(world.state.commons, world.charter.origin_prefix)
     head = TreeHead(origin, at, world.tree.root(at))
-    return sign_head(head, keys_of(world.state.host).host)
+    return sign_head(head, world.keys(world.state.epoch_at(at).host).host)
 
 
 def cosigned(world: World, head: TreeHead, members: Sequence[MemberId]) -> list[Cosignature]:
     """Their cosignatures, one second apart from now on."""
-    return [cosign(head, m, keys_of(m).head, world.now_s + at) for at, m in enumerate(members)]
+    return [cosign(head, m, world.keys(m).head, world.now_s + at) for at, m in enumerate(members)]
 
 
 def must_say(world: World, member: MemberId, body: Body) -> StatementId:

@@ -19,7 +19,7 @@ from comity.commons.epochs import (
     with_claim,
     with_pending,
 )
-from comity.commons.members import lower_median, public_keys_of
+from comity.commons.members import later_time_s, public_keys_of
 from comity.commons.state import Accusation, Application, Author, Claim, Epoch, State
 from comity.errors import Forged, Rule
 from comity.statements.entries import Entry, Statement
@@ -71,7 +71,8 @@ def open_applications(state: State) -> tuple[MemberId, ...]:
     return tuple(
         member
         for member, application in changes.applications.items()
-        if application.time_s > since_s or member in changes.admitted
+        if member not in state.authors
+        and (application.time_s > since_s or member in changes.admitted)
     )
 
 
@@ -245,7 +246,6 @@ def _in_force(state: State, epoch: Epoch, index: int) -> State:
     countries = {m: changes.applications[m].country for m in came}
     changes = replace(
         changes,
-        applications={m: a for m, a in changes.applications.items() if m not in epoch.keys},
         admitted=tuple(m for m in changes.admitted if m not in epoch.keys),
         leaving=changes.leaving & frozenset(epoch.members),
         handover=None,
@@ -272,8 +272,7 @@ def _departed(state: State, member: MemberId, index: int) -> State:
 
 def _timed(state: State, index: int) -> State:
     """Commons time over those present now; it never goes back, and may close votes."""
-    times = [state.authors[member].time_s for member in state.present]
-    now_s = lower_median(times) if times else 0
+    now_s = later_time_s(state, state.authors)
     if now_s <= state.commons_time_s:
         return state
     return votes.close_due(replace(state, commons_time_s=now_s), index)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from comity.commons.owed import AskApprove, AskVote, Duty, SayApprove, SignRelease
 from comity.commons.state import Claim, State
+from comity.commons.votes import has_signed
 from comity.statements.membership import KeysRevoke
 from comity.values import MemberId
 
@@ -34,7 +35,7 @@ def beside_studies(state: State, me: MemberId, final_size: int) -> Iterator[Duty
     """Votes to be asked for, releases to be signed, epochs to be approved."""
     for proposal in state.proposals.values():
         release = proposal.release
-        unsigned = me not in proposal.signed and me not in state.changes.leaving
+        unsigned = not has_signed(state, proposal, me) and me not in state.changes.leaving
         if proposal.decided and release is not None and unsigned:
             yield SignRelease(proposal, release)
         voting = proposal.decided is None and proposal.stage == "voting"

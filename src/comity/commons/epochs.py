@@ -12,25 +12,34 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import final
+from typing import Annotated, final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from comity.commons.charter import Charter, charter_bytes, default_quorum
 from comity.commons.state import Changes, Claim, Epoch, Pending, State
 from comity.log.heads import origin_of
+from comity.statements.fields import (
+    CommonsIdField,
+    Count,
+    DigestField,
+    MemberField,
+    Positive,
+    TextField,
+)
 from comity.statements.governing import KeySet, PublicKeys
 from comity.statements.membership import HostTakeover, KeysRevoke, KeysRotate
 from comity.statements.wire import canonical
-from comity.values import MEMBERS_MAX, NOTHING, CommonsId, Digest, MemberId, sha256
+from comity.values import MEMBERS_MAX, NOTHING, Digest, MemberId, sha256
 
 
 @final
-class EpochMember(Struct, frozen=True, forbid_unknown_fields=True):
-    """A member of an epoch and its public keys."""
+class EpochMember(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A member of an epoch, its public keys, and how often it has changed them."""
 
-    id: MemberId
+    id: MemberField
     keys: PublicKeys
+    serial: Count = 0
 
 
 @final
@@ -38,14 +47,14 @@ class EpochDocument(Struct, frozen=True, forbid_unknown_fields=True):
     """Who may cosign and sign from which document on. prev: digest of the one before, or of the
     charter for epoch 0. members: in the order of their ids."""
 
-    commons: CommonsId
-    epoch: int
-    host: MemberId
-    members: tuple[EpochMember, ...]
-    origin: str
-    prev: Digest
-    protocol: int
-    quorum: int
+    commons: CommonsIdField
+    epoch: Count
+    host: MemberField
+    members: Annotated[tuple[EpochMember, ...], Meta(min_length=1, max_length=MEMBERS_MAX)]
+    origin: TextField
+    prev: DigestField
+    protocol: Count
+    quorum: Positive
 
 
 def founding_epoch(charter: Charter) -> Epoch:
@@ -77,7 +86,9 @@ def document_of(state: State, epoch: Epoch) -> EpochDocument:
         commons=state.commons,
         epoch=epoch.number,
         host=epoch.host,
-        members=tuple(EpochMember(m, epoch.keys[m].keys) for m in epoch.members),
+        members=tuple(
+            EpochMember(m, epoch.keys[m].keys, epoch.keys[m].serial) for m in epoch.members
+        ),
         origin=origin_of(state.commons, state.charter.origin_prefix),
         prev=epoch.prev,
         protocol=state.charter.protocol,

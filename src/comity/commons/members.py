@@ -6,7 +6,7 @@ no clock, host or minority moves it (architecture.md 1.6).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -91,7 +91,7 @@ def with_clock(state: State, entry: Entry) -> State:
     authors = {**state.authors, said.author: author}
     now_s = state.commons_time_s
     if before.time_s <= now_s < author.time_s:
-        now_s = max(now_s, lower_median([authors[member].time_s for member in state.present]))
+        now_s = later_time_s(state, authors)
     return replace(
         state,
         size=entry.index + 1,
@@ -99,6 +99,12 @@ def with_clock(state: State, entry: Entry) -> State:
         authors=authors,
         commons_time_s=now_s,
     )
+
+
+def later_time_s(state: State, authors: Mapping[MemberId, Author]) -> int:
+    """Commons time by the clocks of these authors that are present; it never goes back."""
+    times = [authors[member].time_s for member in state.present]
+    return max(state.commons_time_s, lower_median(times) if times else 0)
 
 
 def founder_fault(state: State, author: MemberId, key_set: KeySet) -> Rule | None:

@@ -273,9 +273,9 @@ class Pending:
 class Changes:
     """What waits to change who belongs, with which keys, and who hosts.
 
-    applications: of every id that ever applied and is no member yet. admitted: applicants a vote
-    admitted, in the order of the decisions. leaving: members that left and are in the epoch in
-    force still. handover: whom the host hands over to. offers: address of each member that would
+    applications: of every id that ever applied, also when admitted. admitted: whom a vote admitted
+    and no epoch yet, in the order of the decisions. leaving: members that left and are in the epoch
+    in force still. handover: whom the host hands over to. offers: address of each member that would
     host. claims: in log order, at most one of each kind and author. pending: what may be approved
     now, the settled one first. approvals: who approved a document as the next epoch, by digest.
     """

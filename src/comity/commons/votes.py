@@ -128,7 +128,10 @@ def answer(state: State, entry: Entry, body: ObjectionAnswer) -> State | Rule:
 
 
 def sign_release(state: State, entry: Entry, body: ReleaseSign) -> State | Rule:
-    """release.sign: a member replayed the log and agrees that this release was decided."""
+    """release.sign: a member replayed the log and agrees that this release was decided.
+
+    Once with each key set: outsiders know its newest keys only.
+    """
     member = entry.statement.author
     proposal = state.proposals.get(body.proposal)
     if proposal is None:
@@ -138,15 +141,23 @@ def sign_release(state: State, entry: Entry, body: ReleaseSign) -> State | Rule:
         return Rule.NOT_DECIDED
     if (body.manifest, body.model) != (decided.manifest, decided.model):
         return Rule.NOT_DECIDED
-    if member in proposal.signed:
+    if has_signed(state, proposal, member):
         return Rule.SAID_BEFORE
     signed = replace(proposal, signed={**proposal.signed, member: entry.index})
     return replace(state, proposals={**state.proposals, signed.id: signed})
 
 
+def has_signed(state: State, proposal: Proposal, member: MemberId) -> bool:
+    """Whether a release.sign of the member stands, signed with the keys it has in force."""
+    index = proposal.signed.get(member)
+    if index is None or member not in state.keys:
+        return False
+    return state.epoch_at(index).keys.get(member) == state.keys[member]
+
+
 def signatures_of(state: State, proposal: Proposal) -> tuple[int, ...]:
-    """Indexes of the release.sign of members in force; who left or was removed counts no more."""
-    return tuple(index for member, index in proposal.signed.items() if member in state.keys)
+    """Indexes of the release.sign that an outsider can check with the newest epoch alone."""
+    return tuple(i for m, i in proposal.signed.items() if has_signed(state, proposal, m))
 
 
 def close_due(state: State, index: int) -> State:
@@ -199,7 +210,7 @@ def _motion_fault(state: State, motion: Motion) -> Rule | None:
             application = state.changes.applications.get(motion.member)
             if application is None or key_set_name(application.key_set) != motion.keys:
                 return Rule.NO_SUCH_THING
-            if motion.member in state.changes.admitted:
+            if motion.member in state.changes.admitted or motion.member in state.authors:
                 return Rule.SAID_BEFORE
             if application.time_s <= state.commons_time_s - APPLICATION_OPEN_S:
                 return Rule.VOTE_CLOSED

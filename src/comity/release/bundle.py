@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from comity.commons.charter import charter_bytes
 from comity.commons.state import Proposal, State
+from comity.commons.votes import signatures_of
 from comity.errors import Forged, Refused, Rule
 from comity.log.heads import (
     Cosignature,
@@ -29,7 +30,7 @@ from comity.log.merkle import Tree, leaf_hash
 from comity.log.notes import ED25519_NOTE, note_key_id
 from comity.log.proofs import TlogProof
 from comity.log.tiles import tile_files
-from comity.release.epochs import derived_files, founding_entries, head_keys
+from comity.release.epochs import approvals_of, at_size, derived_files, founding_entries, head_keys
 from comity.release.form import (
     CARD,
     CHARTER,
@@ -43,6 +44,7 @@ from comity.release.form import (
     MANIFEST,
     MODEL,
     SIGNS,
+    approvals_path,
     is_content,
     jsonl,
 )
@@ -110,6 +112,8 @@ def proof_files(
     said = state.proposals.get(proposal)
     if said is None:
         raise Refused(Rule.NO_SUCH_THING, "no such proposal in this log: look for its id again")
+    # Head and signatures are judged by the epoch in force at the head's size (rule 8).
+    state = at_size(state, size)
     indices = _signed_below(state, said, size)
     final = final_note(state, head, cosignatures)
     last = indices[-1]
@@ -120,6 +124,7 @@ def proof_files(
         SIGNS: jsonl(entries[index] for index in indices),
         INCLUSION: inclusion.text(),
         **derived_files(state),
+        **{approvals_path(n): jsonl(said) for n, said in approvals_of(state, entries).items()},
     }
     if size <= LOG_ENTRIES_MAX:
         files[f"{LOG}checkpoint"] = final.note()
@@ -169,7 +174,7 @@ def release_files(
 
 def _signed_below(state: State, proposal: Proposal, size: int) -> list[int]:
     """Indices of the valid release.sign entries that the head covers, ascending."""
-    indices = sorted(index for index in proposal.signed.values() if index < size)
+    indices = sorted(index for index in signatures_of(state, proposal) if index < size)
     if len(indices) < state.quorum:
         raise Refused(
             Rule.TOO_FEW,

@@ -38,6 +38,8 @@ LICENCE: Final = "model/LICENSE"
 CHARTER: Final = "proof/charter.json"
 EPOCH: Final = "proof/epochs/0000.json"
 FOUNDERS: Final = "proof/epochs/0000.statements.jsonl"
+EPOCHS_MAX: Final = 2_000
+"""After epoch 0: a folder holds two files for each."""
 POLICY: Final = "proof/policy.txt"
 SIGNS: Final = "proof/release.jsonl"
 INCLUSION: Final = "proof/release.tlog-proof"
@@ -57,6 +59,7 @@ _RESERVED: Final = frozenset(
 )
 _PATH_CHARS_MAX: Final = 400
 _REPORT = re.compile(r"\Areports/[a-z0-9][a-z0-9-]{0,58}\.json\Z")
+_EPOCH = re.compile(r"\Aproof/epochs/([0-9]{4})\.(json|statements\.jsonl)\Z")
 _LINE = re.compile(r"\A([0-9a-f]{64})  ([^\n]+)\Z")
 _SLUG = re.compile(r"\A[a-z0-9][a-z0-9.-]{0,63}\Z")
 
@@ -129,8 +132,37 @@ def check_whole(sizes: Mapping[str, int]) -> None:
         raise Malformed(f"{path} is missing")
     for path in sorted(sizes):
         inside = path.startswith(CONTENT) and is_content(path.removeprefix(CONTENT))
-        if path not in ALWAYS and not inside and not path.startswith(LOG):
+        known = path in ALWAYS or path.startswith(LOG) or _EPOCH.match(path) is not None
+        if not known and not inside:
             raise Malformed(f"{path} is too many: no release has such a file")
+    epochs_count(sizes)
+
+
+def epoch_path(number: int) -> str:
+    """Where the document of an epoch is; its number from 0."""
+    return f"proof/epochs/{number:04}.json"
+
+
+def approvals_path(number: int) -> str:
+    """Where the approvals of an epoch are; its number from 1."""
+    return f"proof/epochs/{number:04}.statements.jsonl"
+
+
+def epochs_count(sizes: Mapping[str, int]) -> int:
+    """How many epochs follow epoch 0 in a folder.
+
+    Raises:
+        Malformed: more than EPOCHS_MAX, or one of them lacks a file.
+    """
+    numbers = {int(match[1]) for path in sizes if (match := _EPOCH.match(path))}
+    last = max(numbers, default=0)
+    if last > EPOCHS_MAX:
+        raise Malformed(f"a release has at most {EPOCHS_MAX} epochs after the first, not {last}")
+    for number in range(1, last + 1):
+        for path in (epoch_path(number), approvals_path(number)):
+            if path not in sizes:
+                raise Malformed(f"{path} is missing: the chain of epochs has no gaps")
+    return last
 
 
 def is_content(path: str) -> bool:

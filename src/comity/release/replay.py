@@ -79,11 +79,16 @@ def replay_log(
 
 
 def check_release(
-    log: Replayed, founders: Sequence[bytes], signs: Sequence[Signed], last_index: int
+    log: Replayed,
+    shown: State,
+    founders: Sequence[bytes],
+    signs: Sequence[Signed],
+    last_index: int,
 ) -> tuple[Proposal, Study, Accepted]:
     """Check that the replayed log says what the rest of proof/ says.
 
     Args:
+        shown: with the epochs that the rest of proof/ gives.
         founders: the lines of the founders' file. signs: at least one, all of one release.
         last_index: where the inclusion text says that the last of `signs` is.
     Returns:
@@ -94,6 +99,8 @@ def check_release(
     state = log.state
     if list(founders) != founding_entries(state, log.entries):
         raise Forged(f"{FOUNDERS} holds other statements than the first ones in the log")
+    if _epochs(state) != _epochs(shown):
+        raise Forged("the log has other epochs than proof/epochs")
     body = signs[0].body
     proposal = state.proposals.get(body.proposal)
     motion = proposal.release if proposal is not None and proposal.decided else None
@@ -108,6 +115,10 @@ def check_release(
     if indices != sorted(indices) or indices[-1] != last_index:
         raise Forged(f"{SIGNS} is not in the order of the log")
     return proposal, study, result
+
+
+def _epochs(state: State) -> list[str]:
+    return [epoch.digest for epoch in (*state.past, state.epoch)]
 
 
 def _check_files(sizes: Mapping[str, int], places: Sequence[TilePlace]) -> None:

@@ -21,7 +21,7 @@ from comity.log.heads import SignedHead, cosignatures_in, newest_quorum_time, or
 from comity.log.proofs import TlogProof, parse_tlog_proof
 from comity.release.anchor import Anchor
 from comity.release.bundle import final_note
-from comity.release.epochs import derived_files, first_epoch, head_keys
+from comity.release.epochs import derived_files, first_epoch, following, head_keys
 from comity.release.form import (
     CHARTER,
     CONTENT,
@@ -31,8 +31,11 @@ from comity.release.form import (
     MODEL,
     SIGNS,
     FolderReader,
+    approvals_path,
     check_paths,
     check_whole,
+    epoch_path,
+    epochs_count,
     hash_file,
     lines_of,
     parse_manifest,
@@ -188,13 +191,13 @@ def _steps(
     yield _Found(f'"{one_line(charter.name)}", {origin}')
 
     founders = lines_of(read_file(folder, FOUNDERS), FOUNDERS, MEMBERS_MAX)
-    state = first_epoch(charter, founders)
-    yield _Found(f"{len(founders)} members, host {state.host}, quorum {state.quorum}")
+    state = _in_epochs(folder, sizes, first_epoch(charter, founders))
+    yield _Found(_who(state))
 
     for path, content in derived_files(state).items():
         if read_file(folder, path) != content:
             raise Forged(f"{path} differs from what follows from charter and founders")
-    yield _Found("epoch, policy and VERIFY.md follow from charter and founders")
+    yield _Found("epochs, policy and VERIFY.md follow from charter and founders")
 
     shown = _head(state, read_file(folder, INCLUSION))
     head_time_s = _cosigned_s(state, shown.signed)
@@ -215,7 +218,7 @@ def _steps(
     if log is None:
         yield _Found("not in the folder: that the decision stands is known from signatures alone")
     else:
-        proposal, released, result = check_release(log, founders, signs, shown.index)
+        proposal, released, result = check_release(log, state, founders, signs, shown.index)
         study, round_no, took_part = released.id, result.round_no, result.survivors
         yield _Found(f"{size} entries replayed; the decision of entry {proposal.index} stands")
 
@@ -240,6 +243,21 @@ def _steps(
         took_part=took_part,
         files=files,
     )
+
+
+def _in_epochs(folder: FolderReader, sizes: Mapping[str, int], state: State) -> State:
+    """The state with every epoch of the folder, each approved by members of the one before."""
+    for number in range(1, epochs_count(sizes) + 1):
+        place = approvals_path(number)
+        approvals = lines_of(read_file(folder, place), place, MEMBERS_MAX)
+        state = following(state, read_file(folder, epoch_path(number)), approvals)
+    return state
+
+
+def _who(state: State) -> str:
+    number, count = state.epoch.number, len(state.members)
+    epoch = f"; epoch {number}, approved by members of the one before" if number else ""
+    return f"{count} members, host {state.host}, quorum {state.quorum}{epoch}"
 
 
 def _charter(folder: FolderReader, anchor: Anchor | None) -> Charter:

@@ -59,14 +59,18 @@ def yaml_text(text: str) -> str:
     return '"' + "".join(_quoted(sign) for sign in text) + '"'
 
 
-def verify_md(charter: Charter, commons: CommonsId) -> bytes:
-    """VERIFY.md: follows from the charter, so that nobody can put other advice into it."""
+def verify_md(charter: Charter, commons: CommonsId, *, quorum: int, count: int) -> bytes:
+    """VERIFY.md: follows from charter and epochs, so that nobody can put other advice into it.
+
+    Args:
+        quorum, count: cosigners of a final head, and members, in the newest epoch.
+    """
     text = _VERIFY.format(
         version=BUNDLE_VERSION,
         name=one_line(charter.name),
         origin=origin_of(commons, charter.origin_prefix),
-        quorum=charter.quorum,
-        count=len(charter.founders),
+        quorum=quorum,
+        count=count,
     )
     return text.encode()
 
