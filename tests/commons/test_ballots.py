@@ -131,9 +131,9 @@ def test_an_objection_is_answered_and_then_the_fallback_decides() -> None:
     assert held(world, proposal).stage == "voting"  # somebody objects to closing early
     world.pass_time(WINDOW_S)
     assert held(world, proposal).stage == "answering"
-    reply = ObjectionAnswer(answer="the end is 1 March", proposal=proposal)
+    reply = ObjectionAnswer(reason="the end is 1 March", proposal=proposal)
     assert world.say(world.members[4], reply) == Void(Rule.WRONG_PARTY)
-    blank = ObjectionAnswer(answer=" ", proposal=proposal)
+    blank = ObjectionAnswer(reason=" ", proposal=proposal)
     assert world.say(world.members[0], blank) == Void(Rule.NO_REASON)
     world.done(world.members[0], reply)
     again = held(world, proposal)
@@ -177,7 +177,7 @@ def test_who_proposed_may_withdraw_and_nobody_else() -> None:
     assert world.say(world.members[0], ProposalWithdraw(proposal=missing)) == Void(
         Rule.NO_SUCH_THING
     )
-    reply = ObjectionAnswer(answer="x", proposal=missing)
+    reply = ObjectionAnswer(reason="x", proposal=missing)
     assert world.say(world.members[0], reply) == Void(Rule.NO_SUCH_THING)
 
 
@@ -237,7 +237,7 @@ def test_any_history_replays_the_same_and_ends(rule: str, steps: list[tuple[int,
             case "wait":
                 world.pass_time(DAY_S)
             case "answer":
-                world.say(member, ObjectionAnswer(answer="yes", proposal=proposal))
+                world.say(member, ObjectionAnswer(reason="yes", proposal=proposal))
             case "yes" | "no" | "abstain" | "object":
                 world.say(member, VoteCast(choice=step, proposal=proposal, reason="because"))
     assert world.replayed() == world.state

@@ -221,7 +221,7 @@ BODY_OF: dict[str, Body] = {
         HostTakeover(address="https://hospital-a.example", head_root=bytes(32), head_size=7),
         EvidenceFile(evidence='{"kind":"host","a":"—"}', subject=AUTHOR),
         ProposalWithdraw(proposal=PROPOSAL),
-        ObjectionAnswer(answer="the code is the reviewed one", proposal=PROPOSAL),
+        ObjectionAnswer(proposal=PROPOSAL, reason="the code is the reviewed one"),
     )
 }
 """One body of each tag."""

@@ -121,7 +121,7 @@ def answer(state: State, entry: Entry, body: ObjectionAnswer) -> State | Rule:
         return Rule.WRONG_PARTY
     if proposal.decided is not None or proposal.stage != "answering":
         return Rule.VOTE_CLOSED
-    if not body.answer.strip():
+    if not body.reason.strip():
         return Rule.NO_REASON
     again = answered(state.charter, proposal, entry.statement.id, state.commons_time_s)
     return _kept(state, again)

@@ -258,7 +258,7 @@ def answer_objections(station: Station, proposal: str, answer: str) -> Said:
         Refused: NO_SUCH_THING, WRONG_PARTY, VOTE_CLOSED, NO_REASON.
     """
     found = find_proposal(station.replica.state, proposal)
-    body = ObjectionAnswer(answer=_text("answer", answer), proposal=found.id)
+    body = ObjectionAnswer(proposal=found.id, reason=_text("answer", answer))
     return _say(station, body, found.id[:12])
 
 

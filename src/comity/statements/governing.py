@@ -187,8 +187,8 @@ class ObjectionAnswer(Struct, frozen=True, forbid_unknown_fields=True):
     """What the proposer says to the objections; the vote begins again under the fallback rule."""
 
     tag: ClassVar[str] = "objection.answer"
-    answer: TextField
     proposal: StatementIdField
+    reason: TextField
 
     def about(self) -> tuple[About, ...]:
         return (("proposal", Digest(self.proposal)),)
