@@ -22,7 +22,7 @@ from comity.cli.terminal import (
     unlocker,
 )
 from comity.errors import Misconfigured
-from comity.host.serve import run_host
+from comity.host.serve import PlainHttp, run_host
 from comity.node.answers import HostStatus, parse
 from comity.node.control import ControlServer
 from comity.node.founding import CHARTER, KEYS, read_charter
@@ -69,6 +69,17 @@ def host_serve(
     ] = None,
     tls_chain: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain-http-on-purpose",
+            help="No TLS although other machines reach it: a reverse proxy on one of them has it.",
+        ),
+    ] = False,
+    tiles: Annotated[
+        Path | None,
+        typer.Option(help="A folder that shows every final head as static files (C2SP tiles)."),
+    ] = None,
     verbose: Verbose = False,
     folder: Folder = HERE,
     as_json: AsJson = False,
@@ -78,8 +89,8 @@ def host_serve(
 ) -> None:
     """Host the commons: order and relay what members say. The host sees sizes and times only.
 
-    It unlocks the host key and no other. Put it behind TLS, or give --tls-chain and --tls-key,
-    when it is reached from outside this machine.
+    It unlocks the host key and no other. Where other machines reach it, it needs --tls-chain and
+    --tls-key, or a reverse proxy that has them. It never starts behind what --tiles shows.
 
     \b
     Example:
@@ -87,6 +98,9 @@ def host_serve(
     """
     if (tls_chain is None) != (tls_key is None):
         raise Misconfigured("--tls-chain and --tls-key go together")
+    files = (tls_chain, tls_key) if tls_chain and tls_key else None
+    if files and plain:
+        raise Misconfigured("name TLS files or --plain-http-on-purpose, not both")
     unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)
     screen = Screen(as_json)
     log_to_stderr(verbose)
@@ -107,7 +121,8 @@ def host_serve(
         ready=lambda url: screen.result(
             Hosting(url, str(place.resolve())), f"hosting {charter.name} at {url}"
         ),
-        tls=(tls_chain, tls_key) if tls_chain and tls_key else None,
+        tls=PlainHttp.ON_PURPOSE if plain else files,
+        tiles=tiles,
     )
 
 
