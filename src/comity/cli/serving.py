@@ -22,16 +22,16 @@ from comity.cli.terminal import (
     unlocker,
 )
 from comity.errors import Misconfigured
-from comity.host.serve import PlainHttp, run_host
+from comity.host.serve import run_host
 from comity.node.answers import HostStatus, parse
 from comity.node.control import ControlServer
 from comity.node.founding import CHARTER, KEYS, read_charter
 from comity.node.http_client import HttpClient, Limits
 from comity.node.keyfile import load_host_key, load_keys
 from comity.node.loop import Loop
-from comity.node.settings import read_node_settings
+from comity.node.settings import read_node_settings, tls_of
 from comity.node.station import open_station
-from comity.values import CommonsId, MemberId
+from comity.values import CommonsId, MemberId, PlainHttp
 
 host = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 node = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -140,8 +140,12 @@ def host_status(
     Example:
       comity host status --url https://host.example:8440
     """
-    at = url or read_node_settings(folder / "node.toml").host_url
-    client = HttpClient(at, tls=None, proxy=None, limits=Limits())
+    if url is None:
+        settings = read_node_settings(folder / "node.toml")
+        at, tls, proxy = settings.host_url, tls_of(settings), settings.proxy or None
+    else:
+        at, tls, proxy = url, None, None
+    client = HttpClient(at, tls=tls, proxy=proxy, limits=Limits())
     try:
         answer = client.ask("GET", "/status", bytes_max=_ANSWER_BYTES_MAX, tries=1)
         found = parse(answer.body, HostStatus)

@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import Final, final
 
@@ -35,17 +34,12 @@ from comity.host.http import make_app
 from comity.host.pulse import Pulse
 from comity.host.service import Host
 from comity.storage.memory import keep_freed_memory
+from comity.values import PlainHttp
 
 CONNECTIONS_MAX: Final = 1_024
 HEAD_BYTES_MAX: Final = 65_536
 KEEP_ALIVE_S: Final = 75
 _LOG = logging.getLogger(__name__)
-
-
-class PlainHttp(Enum):
-    """Given in place of TLS files by who wants plain HTTP on an address others can reach."""
-
-    ON_PURPOSE = "plain-http-on-purpose"
 
 
 def run_host(
