@@ -185,7 +185,7 @@ def test_the_host_itself_speaks_no_tls_1_2(tmp_path: Path, authority: Issued) ->
                 if taken:
                     assert old.wrap_socket(plain, server_hostname="127.0.0.1").version()
                 else:
-                    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+                    with pytest.raises(ssl.SSLError):
                         old.wrap_socket(plain, server_hostname="127.0.0.1")
     finally:
         server.stop()

@@ -52,6 +52,7 @@ reading.log.command("check")(exporting.log_check)
 app.command("vote")(work.vote)
 app.command("status")(reading.status)
 app.command("verify")(reading.verify_release)
+app.command("doctor")(serving.doctor)
 
 
 @final

@@ -21,10 +21,11 @@ from comity.cli.terminal import (
     log_to_stderr,
     unlocker,
 )
-from comity.errors import Misconfigured
+from comity.errors import ExitCode, Misconfigured
 from comity.host.serve import run_host
 from comity.node.answers import HostStatus, parse
 from comity.node.control import ControlServer
+from comity.node.doctor import examine
 from comity.node.founding import CHARTER, KEYS, read_charter
 from comity.node.http_client import HttpClient, Limits
 from comity.node.keyfile import load_host_key, load_keys
@@ -39,6 +40,7 @@ node = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to stderr.")]
 HERE = Path(".")
 _ANSWER_BYTES_MAX = 65_536
+_MARKS = {"ok": "ok    ", "note": "note  ", "fail": "FAIL  ", "skipped": "-     "}
 
 
 @final
@@ -202,6 +204,28 @@ def node_run(
             control.close()
     finally:
         station.close()
+
+
+def doctor(folder: Folder = HERE, as_json: AsJson = False) -> None:
+    """Test what this node needs: settings, keys, disk, sandbox, the way to the host, its clock.
+
+    One page for those who run machine and network: each line says what was tested, what came, and
+    what to do. It unlocks no key and may run beside the node. It ends with 1 when something fails.
+
+    \b
+    Example:
+      comity doctor --folder node-a
+    """
+    examined = examine(folder)
+    lines = []
+    for each in examined.findings:
+        lines.append(f"{_MARKS[each.result]} {each.tested}: {each.found}")
+        if each.advice:
+            lines.append(f"       do: {each.advice}")
+    bad = sum(each.result == "fail" for each in examined.findings)
+    end = "nothing stands in the way" if not bad else f"{bad} to put right"
+    Screen(as_json).result(examined, *lines, end)
+    raise typer.Exit(int(ExitCode.DONE if examined.passed else ExitCode.FAILED))
 
 
 def _stop_on_signals(loop: Loop) -> None:
