@@ -31,15 +31,14 @@ MEMBER = MemberId("member-b")
 CHARTER = charter_of(3)
 
 
-def node_folder(root: Path, host_url: str, **settings: str) -> Path:
+def node_folder(root: Path, host_url: str, ca_file: str = "", proxy: str = "") -> Path:
     """A node's folder as `comity charter sign` leaves it."""
     folder = root / "node"
     folder.mkdir(mode=0o700)
     (folder / "charter.json").write_bytes(charter_bytes(CHARTER))
     (folder / "site.toml").write_text('sandbox = "warn"\n')
-    write_node_settings(
-        folder / "node.toml", NodeSettings(member=MEMBER, host_url=host_url, **settings)
-    )
+    settings = NodeSettings(member=MEMBER, host_url=host_url, ca_file=ca_file, proxy=proxy)
+    write_node_settings(folder / "node.toml", settings)
     write_keys(folder / "keys.pem", make_keys(), passphrase=Unencrypted.ON_PURPOSE)
     return folder
 

@@ -1,4 +1,4 @@
-"""Golden exported logs that a second implementation accepted: `tests/outside` says which and how."""
+"""Golden exported logs; `tests/outside` says which second implementation took them, and how."""
 
 from __future__ import annotations
 
