@@ -195,6 +195,32 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     ours.close()
 
 
+def test_links_in_the_folder_lead_nowhere(tmp_path: Path) -> None:
+    """Whoever can write into the folder must not get other files of the host written."""
+    world, out, precious = grown(NEW), tmp_path / "out", tmp_path / "precious"
+    precious.write_bytes(b"keys")
+    out.mkdir()
+    (out / WRITING).symlink_to(precious)
+    (out / "policy.txt").symlink_to(precious)
+    export(out, world, 5)
+    assert precious.read_bytes() == b"keys" and not (out / "policy.txt").is_symlink()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.rmtree(out / "tile")
+    (out / "tile").symlink_to(elsewhere)
+    with pytest.raises(Misconfigured, match="is a link"):
+        export(out, world, OLD)
+    assert not list(elsewhere.iterdir())
+    (out / CHECKPOINT).unlink()
+    (out / CHECKPOINT).symlink_to(precious)
+    with pytest.raises(Unavailable, match="cannot read"):
+        open_export(out, world)
+    (out / CHECKPOINT).unlink()
+    os.mkfifo(out / CHECKPOINT)
+    with pytest.raises(Misconfigured, match="no head"):
+        open_export(out, world)
+
+
 def test_what_a_killed_export_left_is_not_looked_at(tmp_path: Path) -> None:
     world = grown(NEW)
     export(tmp_path, world, OLD)

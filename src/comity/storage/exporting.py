@@ -42,6 +42,8 @@ from comity.storage.ports import Hook
 from comity.values import NOTE_BYTES_MAX
 
 _ENTRIES_PER_READ: Final = TILE_WIDTH
+# Non-blocking, so that a pipe put in the head's place cannot hold the host up.
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TOP: Final = {CHECKPOINT, WRITING, POLICY, TILES[:-1], COMITY[:-1]}
 """What may lie directly in the folder."""
 
@@ -93,7 +95,9 @@ class ExportFolder:
         self._tree = Tree()
         self._swept = False
         with disk_faults(root):
-            root.mkdir(exist_ok=True)
+            if not root.is_dir():
+                root.mkdir()
+                sync_folder(root.parent)
             self._lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self._own()
@@ -182,7 +186,7 @@ class ExportFolder:
         """The signed head in the folder, b"" when there is none."""
         path = self._root / CHECKPOINT
         try:
-            with path.open("rb") as file:
+            with open(os.open(path, _READ), "rb") as file:
                 note = file.read(NOTE_BYTES_MAX + 1)
             found_head = parse_signed_head(note).head
         except FileNotFoundError:
@@ -218,7 +222,7 @@ class ExportFolder:
     def _put_if_other(self, what: str, path: str, content: bytes) -> int:
         """Write a file unless it is there with these bytes; how many were written."""
         place = self._root / path
-        if place.is_file() and place.read_bytes() == content:
+        if place.is_file() and not place.is_symlink() and place.read_bytes() == content:
             return 0
         self._put(what, path, content)
         return 1
@@ -227,7 +231,9 @@ class ExportFolder:
         """One file: durable under its name on return, or not there at all."""
         place, writing = self._root / path, self._root / WRITING
         self._make_folder(place.parent)
-        with writing.open("wb") as file:
+        # Never what lies there already: it may be a link, put there to have another file spoilt.
+        writing.unlink(missing_ok=True)
+        with writing.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -238,10 +244,14 @@ class ExportFolder:
         self._hook(f"{what} synced")
 
     def _make_folder(self, folder: Path) -> None:
-        """A folder and those it lies in, below the root, durable."""
-        if folder.is_dir():
+        """A folder and those it lies in, below the root, durable; none of them a link."""
+        if folder == self._root:
             return
         self._make_folder(folder.parent)
+        if folder.is_symlink():
+            raise Misconfigured(f"{folder} is a link, out of the folder perhaps: remove it")
+        if folder.is_dir():
+            return
         folder.mkdir()
         sync_folder(folder.parent)
 
@@ -254,7 +264,7 @@ class ExportFolder:
             found = list(_partials(self._root / TILES))
             self._swept = True
         for folder in found:
-            if folder.is_dir() and folder.with_suffix("").is_file():
+            if folder.is_dir() and not folder.is_symlink() and folder.with_suffix("").is_file():
                 shutil.rmtree(folder)
                 sync_folder(folder.parent)
                 self._hook("partial removed")
