@@ -20,7 +20,7 @@ from comity.node.remote import Remote
 from comity.node.settings import NodeSettings, tls_of
 from comity.statements.governing import Seen
 from comity.values import SEEN_INTERVAL_S, BlobName, PlainHttp, sha256
-from tests.certificates import Issued, issue
+from tests.certificates import DAY, Issued, issue
 from tests.host.hosting import QUICK, Hosting, hosting
 from tests.web import passing_on, serving
 from tests.worlds import World, charter_of, keys_of
@@ -140,7 +140,9 @@ def _wait_for_port(port: int, running: subprocess.Popen[bytes]) -> None:
     raise AssertionError("nginx does not answer")
 
 
-def serve_on(folder: Path, listen: str, plain: PlainHttp | None = None) -> HostServer:
+def serve_on(
+    folder: Path, listen: str, plain: tuple[Path, Path] | PlainHttp | None = None
+) -> HostServer:
     world = World.empty(charter_of(3))
     return HostServer(
         folder,
@@ -161,6 +163,23 @@ def test_plain_http_is_for_this_machine_unless_on_purpose(tmp_path: Path) -> Non
     assert server.url.startswith("http://0.0.0.0:")
     server.stop()
     server.run(lambda _: None)
+
+
+def test_a_host_does_not_start_with_a_certificate_that_every_node_refuses(
+    tmp_path: Path, authority: Issued
+) -> None:
+    old = issue(tmp_path, "old", by=authority, begins=-9 * DAY, ends=-DAY)
+    early = issue(tmp_path, "early", by=authority, begins=DAY)
+    good = issue(tmp_path, "good", by=authority)
+    for files, told in (
+        (old.files, "every node would refuse it: renew it"),
+        (early.files, "every node would refuse it"),
+        ((good.chain, old.private), "cannot use the TLS files"),
+        ((good.private, good.chain), "cannot use the TLS files"),
+    ):
+        with pytest.raises(Misconfigured, match=told):
+            serve_on(tmp_path / "host", "127.0.0.1:0", files)
+    assert not (tmp_path / "host").exists()
 
 
 def test_the_host_itself_speaks_no_tls_1_2(tmp_path: Path, authority: Issued) -> None:

