@@ -17,7 +17,7 @@ import pytest
 from comity.errors import Misconfigured
 from comity.host.serve import HostServer
 from comity.node.remote import Remote
-from comity.node.settings import NodeSettings, tls_of
+from comity.node.settings import NodeSettings, authorities
 from comity.statements.governing import Seen
 from comity.values import SEEN_INTERVAL_S, BlobName, PlainHttp, sha256
 from tests.certificates import DAY, Issued, issue
@@ -37,7 +37,7 @@ def works_through(hosted: Hosting, url: str, ca: Path) -> None:
         statement_key=keys_of(member).statement,
         commons=world.state.commons,
         clock=lambda: world.now_s,
-        tls=tls_of(settings),
+        tls=authorities(settings),
         limits=QUICK,
     )
     try:

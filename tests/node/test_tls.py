@@ -9,7 +9,7 @@ import pytest
 
 from comity.errors import Misconfigured
 from comity.node.http_client import HttpClient, Limits
-from comity.node.settings import NodeSettings, tls_of
+from comity.node.settings import NodeSettings, authorities
 from comity.node.tls import Untrusted, client_tls, require_loopback
 from comity.values import MemberId, PlainHttp
 from tests.certificates import DAY, Issued, issue
@@ -30,7 +30,9 @@ def asked(server: ssl.SSLContext | None, ca: Path, name: str = "127.0.0.1") -> b
         settings = NodeSettings(
             member=MemberId("a"), host_url=f"https://{name}:{port}", ca_file=str(ca)
         )
-        client = HttpClient(settings.host_url, tls=tls_of(settings), proxy=None, limits=PATIENT)
+        client = HttpClient(
+            settings.host_url, tls=authorities(settings), proxy=None, limits=PATIENT
+        )
         try:
             return client.ask("GET", "/", bytes_max=100).body
         finally:
@@ -119,8 +121,8 @@ def test_plain_http_goes_to_this_machine_only() -> None:
     settings = NodeSettings(
         member=MemberId("a"), host_url="http://host.example:80", plain_http="on-purpose"
     )
-    assert tls_of(settings) is PlainHttp.ON_PURPOSE
-    HttpClient(settings.host_url, tls=tls_of(settings), proxy=None, limits=PATIENT).close()
+    assert authorities(settings) is PlainHttp.ON_PURPOSE
+    HttpClient(settings.host_url, tls=authorities(settings), proxy=None, limits=PATIENT).close()
 
 
 def test_a_file_of_authorities_that_is_none_is_told(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from comity.node.founding import CHARTER, KEYS, read_charter
 from comity.node.http_client import HttpClient, Limits
 from comity.node.keyfile import load_host_key, load_keys
 from comity.node.loop import Loop
-from comity.node.settings import read_node_settings, tls_of
+from comity.node.settings import authorities, read_node_settings
 from comity.node.station import open_station
 from comity.values import CommonsId, MemberId, PlainHttp
 
@@ -144,7 +144,7 @@ def host_status(
     """
     if url is None:
         settings = read_node_settings(folder / "node.toml")
-        at, tls, proxy = settings.host_url, tls_of(settings), settings.proxy or None
+        at, tls, proxy = settings.host_url, authorities(settings), settings.proxy or None
     else:
         at, tls, proxy = url, None, None
     client = HttpClient(at, tls=tls, proxy=proxy, limits=Limits())

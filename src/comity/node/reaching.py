@@ -21,7 +21,7 @@ from comity.errors import ComityError, Malformed, Misconfigured, Unavailable
 from comity.node.answers import HostStatus, parse
 from comity.node.findings import Finding, fail, note, ok, skipped
 from comity.node.http_client import Answer, HttpClient, Limits
-from comity.node.settings import NodeSettings, tls_of
+from comity.node.settings import NodeSettings, authorities
 from comity.node.tls import Untrusted, tls_refusal
 from comity.values import CLOCK_APART_S, CommonsId
 
@@ -147,7 +147,7 @@ def _port(way: _Way) -> Finding:
 def _ask(settings: NodeSettings) -> Answer | ComityError:
     try:
         client = HttpClient(
-            settings.host_url, tls=tls_of(settings), proxy=settings.proxy or None, limits=_ONCE
+            settings.host_url, tls=authorities(settings), proxy=settings.proxy or None, limits=_ONCE
         )
     except Misconfigured as error:
         return error
@@ -183,7 +183,7 @@ def _tls(settings: NodeSettings, way: _Way, asked: Answer | ComityError) -> Find
 
 def _certificate(settings: NodeSettings, way: _Way) -> Finding:
     """A handshake of our own, to see how long the certificate holds."""
-    tls = tls_of(settings)
+    tls = authorities(settings)
     assert isinstance(tls, ssl.SSLContext)
     try:
         with (

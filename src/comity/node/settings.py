@@ -38,9 +38,9 @@ class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     plain_http: Literal["loopback", "on-purpose"] = "loopback"
 
 
-def tls_of(settings: NodeSettings) -> ssl.SSLContext | PlainHttp:
-    """How a node of these settings reaches its host. Raises Misconfigured: `ca_file`."""
-    if settings.host_url.startswith("http:") and settings.plain_http == "on-purpose":
+def authorities(settings: NodeSettings, url: str = "") -> ssl.SSLContext | PlainHttp:
+    """How a node of these settings reaches a URL, or its host. Raises Misconfigured: `ca_file`."""
+    if (url or settings.host_url).startswith("http:") and settings.plain_http == "on-purpose":
         return PlainHttp.ON_PURPOSE
     return client_tls(settings.ca_file)
 

@@ -31,7 +31,7 @@ from comity.node.keyfile import MemberKeys
 from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.node.scratch import Scratch
-from comity.node.settings import NodeSettings, read_node_settings, tls_of
+from comity.node.settings import NodeSettings, authorities, read_node_settings
 from comity.statements.entries import Body
 from comity.statements.governing import ProposalOpen
 from comity.statements.rounds import RoundCommit, RoundJoin
@@ -336,7 +336,7 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
         statement_key=keys.statement,
         commons=commons_id(charter),
         clock=clock,
-        tls=tls_of(settings),
+        tls=authorities(settings),
         proxy=settings.proxy or None,
     )
     journal = SqliteJournal(folder)
