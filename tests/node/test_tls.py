@@ -122,6 +122,7 @@ def test_plain_http_goes_to_this_machine_only() -> None:
         member=MemberId("a"), host_url="http://host.example:80", plain_http="on-purpose"
     )
     assert authorities(settings) is PlainHttp.ON_PURPOSE
+    assert isinstance(authorities(settings, "https://other.example"), ssl.SSLContext)
     HttpClient(settings.host_url, tls=authorities(settings), proxy=None, limits=PATIENT).close()
 
 
