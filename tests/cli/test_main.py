@@ -60,6 +60,9 @@ EXPECTED = {
     "log list",
     "log show",
     "log prove",
+    "log export",
+    "log check",
+    "doctor",
     "anchor show",
     "demo",
 }

@@ -12,7 +12,16 @@ import typer
 from msgspec import Struct
 from rich.console import Console
 
-from comity.cli import chartering, deciding, entering, reading, serving, studying, work
+from comity.cli import (
+    chartering,
+    deciding,
+    entering,
+    exporting,
+    reading,
+    serving,
+    studying,
+    work,
+)
 from comity.cli.terminal import AsJson, Screen, complain, exit_code_of, steady_output
 from comity.errors import ComityError, ExitCode
 
@@ -48,9 +57,12 @@ app.add_typer(work.release, name="release", help="Publish a result the members a
 app.add_typer(reading.log, name="log", help="The one log that everybody holds.")
 app.add_typer(reading.anchor, name="anchor", help="What outsiders trust to begin with.")
 app.add_typer(deciding.proposal, name="proposal", help="What was put to the vote.")
+reading.log.command("export")(exporting.log_export)
+reading.log.command("check")(exporting.log_check)
 app.command("vote")(deciding.vote)
 app.command("status")(reading.status)
 app.command("verify")(reading.verify_release)
+app.command("doctor")(serving.doctor)
 
 
 @final

@@ -247,15 +247,18 @@ def judge(
     Raises:
         Malformed: the anchor is none.
     """
-    given: Anchor | None = None
-    if anchor_file is not None:
-        try:
-            with anchor_file.open("rb") as file:
-                given = parse_anchor(file.read(_ANCHOR_BYTES_MAX + 1))
-        except OSError as error:
-            raise Misconfigured(f"cannot read {anchor_file}: {error.strerror}") from error
+    given = read_anchor(anchor_file) if anchor_file is not None else None
     now_s = int(time.time()) if max_age_s is not None else None
     return verify(DiskFolder(release), given, max_age_s=max_age_s, now_s=now_s)
+
+
+def read_anchor(path: Path) -> Anchor:
+    """Read an anchor from a file. Raises Misconfigured: no such file; Malformed: no anchor."""
+    try:
+        with path.open("rb") as file:
+            return parse_anchor(file.read(_ANCHOR_BYTES_MAX + 1))
+    except OSError as error:
+        raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
 
 
 def _judged(verdict: Verdict) -> Judged:

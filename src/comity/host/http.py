@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Annotated, Final, final
 
 import msgspec
@@ -108,7 +109,7 @@ class Routes:
     async def status(self, _: Request) -> Response:
         """What anybody may know: which commons, how long its log is, founded or not."""
         state = self._host.published.state
-        return _json(
+        answer = _json(
             {
                 "commons": state.commons,
                 "founded": state.founded_size > 0,
@@ -116,6 +117,8 @@ class Routes:
                 "size": state.size,
             }
         )
+        answer.headers["date"] = formatdate(self._clock(), usegmt=True)
+        return answer
 
     async def post_statements(self, request: Request) -> Response:
         """Statements, one a line; what became of each. They authenticate themselves."""

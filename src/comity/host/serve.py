@@ -8,7 +8,9 @@ quarters of the throughput (measured). Two settings at start keep them.
 from __future__ import annotations
 
 import asyncio
+import datetime
 import errno
+import ipaddress
 import logging
 import signal
 import socket
@@ -22,16 +24,19 @@ from pathlib import Path
 from typing import Final, final
 
 import uvicorn
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from comity.commons.charter import Charter
 from comity.errors import Misconfigured, Unavailable
 from comity.host.bodies import Times
+from comity.host.exporting import Exporting
 from comity.host.http import make_app
 from comity.host.pulse import Pulse
 from comity.host.service import Host
 from comity.storage.memory import keep_freed_memory
+from comity.values import PlainHttp
 
 CONNECTIONS_MAX: Final = 1_024
 HEAD_BYTES_MAX: Final = 65_536
@@ -47,22 +52,32 @@ def run_host(
     listen: str = "127.0.0.1:0",
     ready: Callable[[str], None] | None = None,
     clock: Callable[[], int] = lambda: int(time.time()),
-    tls: tuple[Path, Path] | None = None,
+    tls: tuple[Path, Path] | PlainHttp | None = None,
     times: Times | None = None,
+    tiles: Path | None = None,
 ) -> None:
     """Host a commons until SIGTERM or SIGINT (in the main thread), or for ever.
 
     Args:
         folder: the host's. listen: "address:port"; port 0 takes a free one.
         ready: told the URL once the host answers; by default it is printed.
-        tls: files of certificate chain and private key, in PEM.
+        tls: files of certificate chain and private key, in PEM; None: plain HTTP, which only
+            this machine can reach; on purpose: behind a reverse proxy on another machine.
         times: how long a peer may take.
+        tiles: a folder that shows every final head as static files.
     Raises:
-        Misconfigured: `listen` or the TLS files; or as `Host`.
+        Misconfigured: `listen` or the TLS files; or as `Host` and `Exporting`.
         Unavailable: the port is taken; or as `Host`.
     """
     server = HostServer(
-        folder, charter, host_key=host_key, listen=listen, clock=clock, tls=tls, times=times
+        folder,
+        charter,
+        host_key=host_key,
+        listen=listen,
+        clock=clock,
+        tls=tls,
+        times=times,
+        tiles=tiles,
     )
     server.run(ready or _print_line)
 
@@ -79,21 +94,25 @@ class HostServer:
         host_key: Ed25519PrivateKey,
         listen: str,
         clock: Callable[[], int],
-        tls: tuple[Path, Path] | None = None,
+        tls: tuple[Path, Path] | PlainHttp | None = None,
         times: Times | None = None,
+        tiles: Path | None = None,
     ) -> None:
         keep_freed_memory()
         self._times = times or Times()
+        self._exporting: Exporting | None = None
         self._socket = _bind(listen)
+        address, port = self._socket.getsockname()[:2]
         try:
-            tls_settings = _tls_of(tls)
+            tls_settings = _tls_of(tls, address)
             self.host = Host(folder, charter=charter, host_key=host_key, now=clock)
+            if tiles is not None:
+                self._exporting = self._exports(folder, tiles, host_key)
         except BaseException:
             self._socket.close()
             raise
-        address, port = self._socket.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        self.url = f"{'https' if tls else 'http'}://{shown}:{port}"
+        self.url = f"{'https' if tls_settings else 'http'}://{shown}:{port}"
         app, self._pulse = make_app(self.host, clock=clock, times=self._times)
         times_of = self._times
 
@@ -128,12 +147,24 @@ class HostServer:
         """Serve until `stop`, or a signal when in the main thread."""
         _LOG.info("hosting url=%s size=%d", self.url, self.host.published.state.size)
         try:
+            if self._exporting is not None:
+                self._exporting.start()
             ready(self.url)
             self._server.run(sockets=[self._socket])
         finally:
             self._socket.close()
+            if self._exporting is not None:
+                self._exporting.close()
             self.host.close()
             _LOG.info("stopped url=%s", self.url)
+
+    def _exports(self, folder: Path, tiles: Path, host_key: Ed25519PrivateKey) -> Exporting:
+        public = host_key.public_key().public_bytes_raw()
+        try:
+            return Exporting(self.host, folder, tiles, host_public=public)
+        except BaseException:
+            self.host.close()
+            raise
 
     def stop(self) -> None:
         """Answer what is under way and end `run`."""
@@ -228,15 +259,29 @@ def _bind(listen: str) -> socket.socket:
     return bound
 
 
-def _tls_of(tls: tuple[Path, Path] | None) -> ssl.SSLContext | None:
-    if tls is None:
+def _tls_of(tls: tuple[Path, Path] | PlainHttp | None, address: str) -> ssl.SSLContext | None:
+    if tls is None and not ipaddress.ip_address(address).is_loopback:
+        raise Misconfigured(
+            f"{address} is reached from other machines, and plain HTTP shows them everything: give"
+            " --tls-chain and --tls-key, or listen on 127.0.0.1 behind a reverse proxy here;"
+            " --plain-http-on-purpose is for a reverse proxy on another machine"
+        )
+    if tls is None or isinstance(tls, PlainHttp):
         return None
     settings = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     settings.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
         settings.load_cert_chain(*tls)
-    except (OSError, ssl.SSLError) as error:
+        certificate = x509.load_pem_x509_certificates(tls[0].read_bytes())[0]
+    except (OSError, ssl.SSLError, ValueError) as error:
         raise Misconfigured(f"cannot use the TLS files ({error}); expected PEM") from error
+    now = datetime.datetime.now(datetime.UTC)
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        raise Misconfigured(
+            f"the certificate in {tls[0]} is valid from {certificate.not_valid_before_utc:%Y-%m-%d}"
+            f" to {certificate.not_valid_after_utc:%Y-%m-%d}, so every node would refuse it: renew"
+            " it, or set this machine's clock"
+        )
     return settings
 
 

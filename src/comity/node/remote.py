@@ -35,13 +35,7 @@ from comity.node.answers import (
     read_batch,
     read_posted,
 )
-from comity.node.http_client import (
-    Answer,
-    HttpClient,
-    Limits,
-    TokenUnknown,
-    WrongOffset,
-)
+from comity.node.http_client import Answer, HttpClient, Limits, TokenUnknown, WrongOffset
 from comity.node.sources import cut_evenly, in_requests, opened_source, place_of, sha256_is, text_of
 from comity.statements.readers import ask_to_read
 from comity.storage.ports import BlobCheck
@@ -50,6 +44,7 @@ from comity.values import (
     BlobName,
     CommonsId,
     MemberId,
+    PlainHttp,
     StatementId,
     same_bytes,
 )
@@ -77,7 +72,7 @@ class Remote:
         statement_key: proves that to the host; signs nothing but requests to read here.
         commons: which commons.
         clock: POSIX seconds by this machine's clock.
-        tls: for https; None takes the system's certificate authorities.
+        tls: for https; None takes the system's authorities. On purpose: http to other machines.
         proxy: URL of the institution's proxy, if it has one.
         limits: time limits and number of tries.
     Raises:
@@ -92,7 +87,7 @@ class Remote:
         statement_key: Ed25519PrivateKey,
         commons: CommonsId,
         clock: Callable[[], int] = lambda: int(time.time()),
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | PlainHttp | None = None,
         proxy: str | None = None,
         limits: Limits | None = None,
     ) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 import tomllib
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, Literal, final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from comity.errors import Misconfigured
+from comity.node.tls import client_tls
 from comity.statements.fields import MemberField
+from comity.values import PlainHttp
 
 
 @final
@@ -21,7 +24,8 @@ class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     cosign_every_s: how long a head may wait for this node's cosignature when nothing needs it.
     poll_s: how long one request for new entries stays open. train_s_max: wall-clock limit of one
     training run. proxy: URL of the institution's proxy, "" for none. ca_file: PEM file of the
-    authorities that may vouch for the host, "" for those of the system.
+    authorities that may vouch for the host, "" for those of the system. plain_http: where plain
+    HTTP may go: this machine only, or other machines too, on purpose.
     """
 
     member: MemberField
@@ -31,6 +35,14 @@ class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     train_s_max: Annotated[int, Meta(ge=1, le=604_800)] = 3_600
     proxy: Annotated[str, Meta(max_length=2_000, pattern=r"\A(https?://.+)?\Z")] = ""
     ca_file: Annotated[str, Meta(max_length=4_096)] = ""
+    plain_http: Literal["loopback", "on-purpose"] = "loopback"
+
+
+def authorities(settings: NodeSettings, url: str = "") -> ssl.SSLContext | PlainHttp:
+    """How a node of these settings reaches a URL, or its host. Raises Misconfigured: `ca_file`."""
+    if (url or settings.host_url).startswith("http:") and settings.plain_http == "on-purpose":
+        return PlainHttp.ON_PURPOSE
+    return client_tls(settings.ca_file)
 
 
 def read_node_settings(path: Path) -> NodeSettings:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from comity.node.keyfile import MemberKeys
 from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.node.scratch import Scratch
-from comity.node.settings import NodeSettings, read_node_settings
+from comity.node.settings import NodeSettings, authorities, read_node_settings
 from comity.statements.entries import Body
 from comity.statements.governing import ProposalOpen
 from comity.statements.rounds import RoundCommit, RoundJoin
@@ -337,7 +336,7 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
         statement_key=keys.statement,
         commons=commons_id(charter),
         clock=clock,
-        tls=_authorities(settings),
+        tls=authorities(settings),
         proxy=settings.proxy or None,
     )
     journal = SqliteJournal(folder)
@@ -353,15 +352,6 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
             left.unlink()  # made by a process that was killed; whatever it was is made again
     station.deliver_again()
     return station
-
-
-def _authorities(settings: NodeSettings) -> ssl.SSLContext | None:
-    if not settings.ca_file:
-        return None
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except OSError as error:
-        raise Misconfigured(f"node.toml: cannot use ca_file {settings.ca_file} ({error})") from None
 
 
 def describe(error: ComityError) -> str:

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from comity.errors import Misconfigured
 from comity.node import wishes
 from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
+from comity.node.exporting import ExportTask, LogExported, export_log, export_task
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
 from comity.node.releasing import Written
 from comity.node.reports import (
@@ -159,6 +160,13 @@ class ProveEntry(Struct, frozen=True, tag="log-prove", forbid_unknown_fields=Tru
 
 
 @final
+class ExportLog(Struct, frozen=True, tag="log-export", forbid_unknown_fields=True):
+    """`exporting.export_log`. out: absolute."""
+
+    out: _Path
+
+
+@final
 class ShowAnchor(Struct, frozen=True, tag="anchor-show", forbid_unknown_fields=True):
     """`wishes.anchor`."""
 
@@ -193,13 +201,23 @@ Wish = (
     | ListLog
     | ShowEntry
     | ProveEntry
+    | ExportLog
     | ShowAnchor
     | AskLogged
     | EvaluateStudy
 )
 
 Result = (
-    Said | Status | LogPage | EntryShown | EntryProof | AnchorText | Logged | Evaluation | Written
+    Said
+    | Status
+    | LogPage
+    | EntryShown
+    | EntryProof
+    | LogExported
+    | AnchorText
+    | Logged
+    | Evaluation
+    | Written
 )
 
 
@@ -254,6 +272,8 @@ def fulfil(wish: Wish, station: Station) -> Result:
             return wishes.show_entry(station, wish.index)
         case ProveEntry():
             return wishes.prove_entry(station, wish.index)
+        case ExportLog():
+            return export_log(export_task(station), Path(wish.out))
         case ShowAnchor():
             return wishes.anchor(station)
         case AskLogged():
@@ -285,6 +305,10 @@ def fulfil_beside(wish: Wish, station: Station, in_loop: InLoop) -> Result:
             task = in_loop(lambda s: evaluation_task(s, wish.study))
             assert isinstance(task, EvaluationTask)
             return run_evaluation(task)
+        case ExportLog():
+            whole = in_loop(export_task)
+            assert isinstance(whole, ExportTask)
+            return export_log(whole, Path(wish.out))
         case _:
             return _result(in_loop(lambda s: fulfil(wish, s)))
 
