@@ -236,11 +236,9 @@ def test_any_history_of_changes_is_lawful_and_replays_to_the_same(
             continue
         body = body_of(world, kind, who, other)
         number, before_s = world.state.epoch.number, world.state.commons_time_s
-        expected = fold.check(world.state, who, body, world.now_s)
-        if not hasattr(body, "head_root"):  # `check` knows no tree to name a head of
-            assert world.say(who, body) == (Done() if expected is None else Void(expected))
-        else:
-            world.say(who, body)
+        head = world.tree.size, world.tree.root()
+        expected = fold.check(world.state, who, body, world.now_s, head)
+        assert world.say(who, body) == (Done() if expected is None else Void(expected))
         assert world.state.epoch.number - number in (0, 1)
         assert world.state.commons_time_s >= before_s
         lawful(world)

@@ -1,6 +1,7 @@
 """Writes the known answers of statements: `python -m tests.statements.make_vectors`.
 
-`golden.json`: one statement per tag, from fixed key seeds. `bad_statements.json`: changes of one
+`golden.json`: one statement per tag, from fixed key seeds. `motions.json`: the later motions of
+proposal.open. `bad_statements.json`: changes of one
 good payload or envelope that every reader refuses as malformed, each with the attack of
 log-and-provenance.md 8 it belongs to. Files that exist are law: add to them, never change them.
 """
@@ -11,9 +12,10 @@ import json
 from base64 import b64encode
 from pathlib import Path
 
+from comity.statements.governing import AdmitMotion, HostMotion, proposal_of
 from comity.statements.keysets import key_set_digest, possession_text
 from comity.statements.wire import pae, payload_of, read, sign, statement_id
-from tests.statements.samples import BODY_OF, KEY_SET, STATEMENT, draft_of
+from tests.statements.samples import AUTHOR, BODY_OF, KEY_SET, STATEMENT, draft_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "statements"
 VOTE = payload_of(draft_of(BODY_OF["vote.cast"])).decode()
@@ -107,6 +109,30 @@ def golden() -> object:
     }
 
 
+def motions() -> object:
+    """Known answers of the motions that came after the first."""
+    keys = key_set_digest(KEY_SET)
+    bodies = {
+        "admit": proposal_of(AdmitMotion(keys=keys, member=AUTHOR)),
+        "host": proposal_of(HostMotion(member=AUTHOR), "the old host retires"),
+    }
+    said = []
+    for seq, (motion, body) in enumerate(bodies.items()):
+        draft = draft_of(body, seq=seq)
+        payload = payload_of(draft)
+        envelope = sign(draft, STATEMENT)
+        assert read(envelope).statement.body == body
+        said.append(
+            {
+                "motion": motion,
+                "payload": payload.decode(),
+                "id": statement_id(payload),
+                "envelope": envelope.decode(),
+            }
+        )
+    return {"statements": said}
+
+
 def wrap(payload: bytes) -> bytes:
     """The canonical envelope of any payload, honestly signed: only the payload can be wrong."""
     signature = STATEMENT.sign(pae(payload))
@@ -147,9 +173,13 @@ def bad() -> list[dict[str, object]]:
 
 
 def write() -> None:
-    """Write both files."""
+    """Write all files."""
     FOLDER.mkdir(exist_ok=True)
-    for name, content in (("golden", golden()), ("bad_statements", bad())):
+    for name, content in (
+        ("golden", golden()),
+        ("motions", motions()),
+        ("bad_statements", bad()),
+    ):
         text = json.dumps(content, indent=1, ensure_ascii=True) + "\n"
         (FOLDER / f"{name}.json").write_text(text, encoding="ascii")
 

@@ -32,7 +32,7 @@ from comity.values import (
     MemberId,
     StatementId,
 )
-from tests.statements.make_vectors import FOLDER, bad, golden, wrap
+from tests.statements.make_vectors import FOLDER, bad, golden, motions, wrap
 from tests.statements.samples import (
     BODY_OF,
     KEY_SET,
@@ -93,6 +93,11 @@ def test_known_answers_stay() -> None:
         unverified = read(row["envelope"].encode())
         assert check(unverified, PUBLIC).id == row["id"]
         assert unverified.statement.body == BODY_OF[row["tag"]]
+    later = json.loads((FOLDER / "motions.json").read_text())
+    assert later == motions()
+    for row in later["statements"]:
+        body = check(read(row["envelope"].encode()), PUBLIC).body
+        assert isinstance(body, ProposalOpen) and body.motion == row["motion"]
     assert stored["key_set_digest"] == key_set_digest(KEY_SET)
     assert stored["possession_text"] == possession_text(KEY_SET).decode()
 

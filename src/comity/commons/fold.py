@@ -136,24 +136,31 @@ def apply(state: State, entry: Entry) -> tuple[State, Outcome]:
     return result, DONE
 
 
-def check(state: State, author: MemberId, body: Body, now_s: int) -> Rule | None:
+def check(
+    state: State,
+    author: MemberId,
+    body: Body,
+    now_s: int,
+    head: tuple[int, bytes] | None = None,
+) -> Rule | None:
     """By which rule the statement would be void if its author said it next; None: by none.
 
     For whoever is about to say it. The fold itself asks the same questions, in `apply`.
 
     Args:
         author: a member.
-        now_s: the `time` it would sign.
+        now_s: the `time` it would sign. head: (size, root) of the head that it would name.
     """
     seq, prev = next_link(state, author)
+    head_size, head_root = head or (state.authors[author].head_size, b"")
     said = Statement(
         id=StatementId(NOTHING),
         author=author,
         commons=state.commons,
         seq=seq,
         prev=prev,
-        head_size=state.authors[author].head_size,
-        head_root=b"",
+        head_size=head_size,
+        head_root=head_root,
         time_s=now_s,
         body=body,
     )

@@ -350,10 +350,10 @@ class Loop:
     def _cosign(self) -> None:
         """Cosign the newest head: at once while something waits, else every few seconds."""
         station = self._station
-        newest, now_s = station.replica.newest(), station.clock()
-        last = station.journal.last_cosigned()
-        if newest is None or station.member not in station.replica.state.keys:
-            return
+        newest, last = station.replica.newest(), station.journal.last_cosigned()
+        held, now_s = station.replica.state.keys.get(station.member), station.clock()
+        if newest is None or held is None or held.keys.head != station.keys.public_head:
+            return  # it is no member (yet), or holds other keys than those in force
         # The line of a head may not have arrived, so until it has, it is made and sent again.
         again = last == (newest.size, newest.root) and self._handed_in < newest.size
         if last is not None and newest.size <= last[0] and not again:
