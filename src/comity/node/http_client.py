@@ -227,6 +227,7 @@ class HttpClient:
             headers.append((b"Authorization", b"Bearer " + token.encode()))
         if method not in ("GET", "HEAD"):
             headers.append((b"Content-Length", str(len(content)).encode()))
+        passing_s = len(content) / _SLOWEST_BYTES_PER_S
         target = f"{path}?{urlencode(query)}" if query else path
         request = httpcore.Request(
             method.encode(),
@@ -241,13 +242,14 @@ class HttpClient:
             extensions={
                 "timeout": {
                     "connect": limits.connect_s,
-                    "read": limits.silence_s + extra_s,
+                    # Proxies and kernels take a body long before it has passed a slow line.
+                    "read": limits.silence_s + extra_s + passing_s,
                     "write": limits.silence_s,
                     "pool": limits.silence_s + extra_s,
                 }
             },
         )
-        deadline = time.monotonic() + limits.answer_s + extra_s + len(body) / _SLOWEST_BYTES_PER_S
+        deadline = time.monotonic() + limits.answer_s + extra_s + passing_s
         return _Exchange(self._pool, request, deadline)
 
 
