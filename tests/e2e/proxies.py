@@ -98,6 +98,8 @@ class Proxy:
         self._free_at_s = {"up": 0.0, "down": 0.0}
         self._closed = threading.Event()
         self._lines: set[socket.socket] = set()
+        self._calling = threading.Condition()
+        self._unanswered = 0
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         self._listener.bind(("127.0.0.1", 0))
@@ -118,6 +120,12 @@ class Proxy:
             _hang_up(line)
         self._thread.join(5)
 
+    def wait_for_calls(self, count: int, limit_s: float = 60.0) -> None:
+        """Wait until so many more connections found nobody at the other end."""
+        with self._calling:
+            wanted = self._unanswered + count
+            assert self._calling.wait_for(lambda: self._unanswered >= wanted, limit_s), "no calls"
+
     def twice(self) -> float:
         """The larger of the two fractions of blob bytes that passed more than once."""
         return max(self.up.twice(), self.down.twice())
@@ -134,18 +142,21 @@ class Proxy:
                 onward.connect(("127.0.0.1", self._target))
             except OSError:  # the host is away
                 _hang_up(line)
+                with self._calling:
+                    self._unanswered += 1
+                    self._calling.notify_all()
                 continue
             Connection(self, line, onward).start()
 
     def pace(self, way: str, count: int) -> None:
-        """Wait until so many bytes may pass."""
+        """Wait as long as so many bytes take."""
         rate = self.fate.bytes_per_s
         if rate is None:
             return
         with self._turn:
             begins_s = max(self._free_at_s[way], time.monotonic())
             self._free_at_s[way] = begins_s + count / rate
-            wait_s = begins_s - time.monotonic()
+            wait_s = self._free_at_s[way] - time.monotonic()
         if wait_s > 0:
             self._closed.wait(wait_s)
 
@@ -201,9 +212,9 @@ class Connection:
                 if not piece:
                     break
                 read.take(piece)
-                self._proxy.pace(way, len(piece))
                 target.settimeout(None)
                 target.sendall(piece)
+                self._proxy.pace(way, len(piece))  # what was read is on its way: a cut loses none
                 if self._cut:
                     break
         except TimeoutError:
