@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,6 +86,7 @@ class Live:
     reader: Reader
     urls: dict[MemberId, str] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _starts: Counter[str] = field(default_factory=Counter)
 
     @property
     def names(self) -> list[str]:
@@ -117,6 +119,10 @@ class Live:
         process = self.running.pop(name)
         process.kill()
         process.wait(20)
+
+    def is_up(self, name: str) -> bool:
+        """Whether the program has said that it runs, since it was last started."""
+        return self._out(name).read_bytes().count(b"\n") >= self._starts[name]
 
     def stop(self, name: str) -> int:
         """SIGTERM, and how it ended."""
@@ -177,6 +183,9 @@ class Live:
                 process.wait(20)
         self.reader.close()
 
+    def _out(self, name: str) -> Path:
+        return self.places.host_folder.parent / f"{name}.out"
+
     def _notes(self, name: str) -> Path:
         return self.places.host_folder.parent / f"{name}.notes"
 
@@ -193,13 +202,14 @@ class Live:
             settings = NodeSettings(member=place.member, host_url=url)
             write_node_settings(place.folder / "node.toml", settings)
             arguments = ("node", "run", "--folder", place.folder)
-        with self._notes(name).open("ab") as notes:
+        self._starts[name] += 1
+        with self._notes(name).open("ab") as notes, self._out(name).open("ab") as out:
             return subprocess.Popen(
                 [sys.executable, "-m", "comity", *map(str, arguments), "--unencrypted-on-purpose"],
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+                env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=out,
                 stderr=notes,
             )
 

@@ -319,12 +319,20 @@ def _fault(response: httpcore.Response, deadline: float, no_body: bool) -> Comit
         said = msgspec.json.decode(body, type=_Fault)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         said = _Fault("")
+        if status in (403, 407) and not no_body:
+            return Unavailable(
+                f"something on the way to the host answers with status {status}, not the host:"
+                " let the proxy or firewall pass it, or set proxy in node.toml"
+            )
     if status == 401:
         return TokenUnknown("the host does not know this reader's token")
     if status == 409 and said.stored is not None and said.stored >= 0:
         return WrongOffset(said.stored)
     if said.error:
         return error_named(said.error, said.rule, said.message)
+    rule = _header(response, b"x-comity-rule")
+    if no_body and status == 403 and rule in _RULES:
+        return Refused(_RULES[rule], "the host refuses this")
     if status == 404:
         return Unavailable("the host does not have this")
     if status in (408, 429) or status >= 500:

@@ -132,7 +132,7 @@ class Loop:
             self._taken.set()
             refuse_wishes(self._events)
             self._rounds.close()
-            self._flush()
+            self._send(self._flush)
 
     # -- events -------------------------------------------------------------------------------
 
@@ -282,10 +282,10 @@ class Loop:
             self._retry = True
 
     def _perform(self, duty: Duty) -> None:
-        if is_said(self._station, duty):
-            return  # on its way to the log
         subject = type(duty).__name__
         try:
+            if is_said(self._station, duty):
+                return  # on its way to the log
             self._dispatch(duty)
             self._station.faults.pop(subject, None)
         except Unavailable as error:

@@ -108,8 +108,10 @@ class Station:
     def close(self) -> None:
         """Give every file back."""
         self.remote.close()
-        self.replica.close()
-        self.journal.close()
+        try:
+            self.replica.close()
+        finally:
+            self.journal.close()
 
     @property
     def work(self) -> Path:
