@@ -14,7 +14,9 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench.plain import train_plain
@@ -45,7 +47,8 @@ class FullOnce:
             ("log", station.replica.store._database),
             ("blobs", station.blobs),
         ):
-            owner._hook = lambda point, name=name: self.reached(name, point)  # type: ignore[attr-defined]
+            vars_of: Any = owner
+            vars_of._hook = partial(self.reached, name)
         self._about = ""
         perform = desk.loop._perform
 
@@ -56,7 +59,7 @@ class FullOnce:
             finally:
                 self._about = ""
 
-        desk.loop._perform = performed  # type: ignore[method-assign, assignment]
+        desk.loop._perform = performed  # type: ignore[method-assign]
 
     def reached(self, owner: str, point: str) -> None:
         place = f"{self._about} {owner} {point}"
@@ -97,7 +100,7 @@ def test_a_write_that_takes_only_a_part_is_gone_on_with() -> None:
 
     class Narrow(io.BytesIO):
         def write(self, piece: object) -> int:
-            return super().write(bytes(piece)[:7])  # type: ignore[call-overload, no-any-return]
+            return super().write(bytes(piece)[:7])  # type: ignore[call-overload]
 
     narrow = Narrow()
     write_whole(narrow, b"0123456789" * 5)

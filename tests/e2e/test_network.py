@@ -46,7 +46,7 @@ def over(prepared: Prepared, folder: Path, fate: Fate) -> Iterator[tuple[Live, d
         urls = {member: proxy.url for member, proxy in proxies.items()}
         commons = lines.enter_context(live(prepared, folder, urls=urls, port=port))
         commons.start()
-        yield commons, dict(proxies)
+        yield commons, {str(member): proxy for member, proxy in proxies.items()}
 
 
 def same_as_in_quiet(commons: Live, folder: Path, rounds: int) -> None:

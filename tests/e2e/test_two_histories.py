@@ -17,6 +17,7 @@ from comity.statements.governing import Seen
 from comity.statements.rounds import RoundRecover, RoundReveal
 from comity.values import StatementId
 from tests.e2e.forks import connect, fork
+from tests.e2e.lies import closed_now
 from tests.e2e.prepared import Make
 from tests.e2e.steps import World
 from tests.e2e.test_rounds import Plain, same_as_plain
@@ -66,16 +67,14 @@ def test_attack_2_a_close_for_each_half_gives_at_most_one_quorum(
         with fork(world, tmp_path / "b", moved=moved) as other:
             world.desk("m4").wake()
             world.run(lambda: isinstance(world.study.current, Confirming))
-            closed = world.attempt.closed  # type: ignore[union-attr]
-            assert closed.dropped == frozenset()
+            assert closed_now(world).dropped == frozenset()
             if accepted:  # the clock is one for both: each log gets its time in turn
                 world.let_time_pass(world.results(1))
                 same_as_plain(world, plain, (0, 1, 2, 3, 4), 5)
             other.let_time_pass(lambda: isinstance(other.study.current, Confirming), limit_s=600)
             other.settle()
             if len(moved) == 2:  # enough to move round time on
-                there = other.attempt.closed  # type: ignore[union-attr]
-                assert there.dropped == {other.seat("m4")}
+                assert closed_now(other).dropped == {other.seat("m4")}
                 assert other.said("round.confirm", "m0")
             for each in (other, world):
                 each.let_time_pass(each.results(1))
@@ -153,7 +152,7 @@ def test_attack_50_confirms_that_only_one_member_is_shown(commons: Make, tmp_pat
             batch = true(start, *rest)
             return Batch(batch.version, before.heads, batch.start, batch.entries)
 
-        victim.station.remote.entries = without_a_head  # type: ignore[method-assign]
+        victim.station.remote.entries = without_a_head  # type: ignore[method-assign, assignment]
         for _ in range(5):
             victim.step()
         assert victim.loop._pending, "it was shown the Confirms that make the quorum"
