@@ -3,8 +3,8 @@
     python -m bench.run [--quick] [--only NAME ...] [--folder DIR]
 
 Everything runs in real processes on loopback, each next to its floor in the same run. NAME is
-small, big, memory, replay, same or storm. The exit status says whether it could be measured, not whether
-targets are met: a shared machine is no judge.
+small, big, memory, replay, same or storm. The exit status says whether it could be measured, not
+whether targets are met: a shared machine is no judge.
 """
 
 from __future__ import annotations
