@@ -3,8 +3,8 @@
     python -m bench.run [--quick] [--only NAME ...] [--folder DIR]
 
 Everything runs in real processes on loopback, each next to its floor in the same run. NAME is
-small, big, memory, replay or same. The exit status says whether it could be measured, not whether
-targets are met: a shared machine is no judge.
+small, big, memory, replay, same or storm. The exit status says whether it could be measured, not
+whether targets are met: a shared machine is no judge.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bench.machine import Broken, Party
 from bench.plain import train_plain
 from bench.replay import MORE
 from bench.rounds import TABLE, WORD_BYTES, Measured, measure_rounds, write_study
+from bench.storm import measure_storm
 from comity.values import words_of_vector
 
 ROUND_S_MAX: Final = 0.30
@@ -41,6 +42,7 @@ REPLAY_S_MAX: Final = 15.0
 DEARER_MAX: Final = 1.5
 """How much dearer an entry may be after the replay than during it, to count as incremental."""
 QUIET_LOAD: Final = 0.5
+STORM_EVERY_S: Final = 2.0
 
 
 @final
@@ -57,10 +59,12 @@ class Sizes:
     many_rounds: int
     floor_rounds: int
     statements: int
+    storm_members: int
+    storm_rounds: int
 
 
-FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000)
-QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300)
+FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000, 4, 30)
+QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300, 3, 3)
 
 
 @final
@@ -220,6 +224,37 @@ class Bench:
             ),
         ]
 
+    def storm(self) -> list[Row]:
+        """Rounds while programs are killed."""
+        sizes = self.sizes
+        self.console.print(
+            f"storm: {sizes.storm_rounds} rounds, a kill every {STORM_EVERY_S:.0f} s"
+        )
+        with tempfile.TemporaryDirectory(dir=self.folder) as place:
+            try:
+                found = measure_storm(
+                    Path(place),
+                    members=sizes.storm_members,
+                    rounds=sizes.storm_rounds,
+                    every_s=STORM_EVERY_S,
+                    seed=1,
+                    limit_s=60 + 30 * sizes.storm_rounds,
+                )
+            except AssertionError as error:
+                raise Broken(str(error)) from None
+        accepted = len(found.models)
+        return [
+            Row(
+                f"kill -9 every {STORM_EVERY_S:.0f} s: {sizes.storm_members} members and the host",
+                f"{accepted} of {accepted} rounds, {found.attempts} attempts,"
+                f" {found.kills.total()} kills in {found.seconds:.0f} s",
+                "",
+                "",
+                "every first attempt accepted, the same bits",
+                found.harmless,
+            )
+        ]
+
     def _beside_floor(
         self, name: str, parameters: int, rounds: int
     ) -> tuple[list[float], Measured]:
@@ -258,6 +293,7 @@ NAMES: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "memory": Bench.memory,
     "replay": Bench.replay,
     "same": Bench.same,
+    "storm": Bench.storm,
 }
 
 

@@ -78,7 +78,7 @@ class Hosting:
 
     def token(self, member: MemberId) -> str:
         """A token to read with."""
-        return self.remote(member)._reader_token()
+        return self.remote(member)._tokens.now()
 
     def say(self, member: MemberId, body: Body) -> Posted:
         """Say it in the world and to the host: both must come to the same."""

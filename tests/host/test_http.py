@@ -147,7 +147,7 @@ def test_a_host_whose_clock_is_an_hour_off_says_so(hosted: Hosting) -> None:
 
 def test_a_token_ends_after_an_hour_and_a_remote_gets_a_new_one(hosted: Hosting) -> None:
     remote = hosted.remote(A)
-    token = remote._reader_token()
+    token = remote._tokens.now()
     hosted.world.now_s += 3_599
     assert ask(hosted, "GET", "/entries?from=0", token=token)[0] == 200
     hosted.world.now_s += 1

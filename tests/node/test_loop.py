@@ -146,7 +146,7 @@ def test_a_clock_an_hour_off_is_said_and_does_not_end_the_node(tmp_path: Path) -
             desk.loop._work()
         desk, right_s = desks[1], clock.now_s
         desk.sync()
-        desk.station.remote._token = ""
+        desk.station.remote._tokens._token = ""
         desk.station.clock = desk.station.remote._clock = Clock(right_s + 3_600)
         desk.loop._work()
         assert "3600 seconds ahead" in desk.station.faults["cosign"]

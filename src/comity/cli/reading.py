@@ -95,6 +95,9 @@ def study_lines(study: StudyStatus) -> list[str]:
         f"study {study.name} ({study.id[:12]}): {study.results_count} of {study.rounds_max} rounds"
         f" have a result; consent here: {study.consent}"
     )
+    if study.without:
+        times = (f"{member} in {count}" for member, count in sorted(study.without.items()))
+        head = f"{head}\n  NOT EVERYBODY IS IN THE RESULTS: without {', '.join(times)} of them"
     if study.phase == "finished":
         return [head, "  finished"]
     place = f"  round {study.round_no}, attempt {study.attempt}, {study.phase}"

@@ -337,7 +337,10 @@ def _fault(error: ComityError) -> Response:
     said = _said(error)
     if isinstance(error, WrongOffset):
         said["stored"] = error.stored
-    return _json(said, status)
+    answer = _json(said, status)
+    if isinstance(error, Refused):
+        answer.headers["x-comity-rule"] = error.rule.value  # all that an answer to HEAD can say
+    return answer
 
 
 def _said(error: ComityError) -> dict[str, str | int]:

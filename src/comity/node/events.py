@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from comity.errors import ComityError
+from comity.errors import ComityError, Unavailable
 from comity.node.remote import Batch
 from comity.node.station import Station
 
@@ -31,6 +31,27 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class Stopped:
     """Leave the loop."""
+
+
+def stopped() -> Unavailable:
+    """Why a wish is not fulfilled when the loop has ended."""
+    return Unavailable("the node has stopped; start it, and ask again")
+
+
+def refuse_wishes(events: queue.Queue[Event]) -> None:
+    """Nobody waits for a loop that has ended."""
+    while not events.empty():
+        event = events.get()
+        if isinstance(event, Wish):
+            event.answer.put(stopped())
+
+
+def disk_fault(error: OSError | Unavailable) -> Unavailable:
+    """What stands in the way at this node's own disk, in words."""
+    if isinstance(error, Unavailable):
+        return error
+    place = error.filename or "a file of this node"
+    return Unavailable(f"cannot use {place} ({error.strerror}); free space, then it goes on")
 
 
 Event = Batch | Trained | Wish | Stopped | ComityError

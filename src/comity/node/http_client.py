@@ -237,6 +237,7 @@ class HttpClient:
             headers.append((b"Authorization", b"Bearer " + token.encode()))
         if method not in ("GET", "HEAD"):
             headers.append((b"Content-Length", str(len(content)).encode()))
+        passing_s = len(content) / _SLOWEST_BYTES_PER_S
         target = f"{path}?{urlencode(query)}" if query else path
         request = httpcore.Request(
             method.encode(),
@@ -251,13 +252,14 @@ class HttpClient:
             extensions={
                 "timeout": {
                     "connect": limits.connect_s,
-                    "read": limits.silence_s + extra_s,
+                    # Proxies and kernels take a body long before it has passed a slow line.
+                    "read": limits.silence_s + extra_s + passing_s,
                     "write": limits.silence_s,
                     "pool": limits.silence_s + extra_s,
                 }
             },
         )
-        deadline = time.monotonic() + limits.answer_s + extra_s + len(body) / _SLOWEST_BYTES_PER_S
+        deadline = time.monotonic() + limits.answer_s + extra_s + passing_s
         return _Exchange(self._pool, request, deadline)
 
 
@@ -327,12 +329,20 @@ def _fault(response: httpcore.Response, deadline: float, no_body: bool) -> Comit
         said = msgspec.json.decode(body, type=_Fault)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         said = _Fault("")
+        if status in (403, 407) and not no_body:
+            return Unavailable(
+                f"something on the way to the host answers with status {status}, not the host:"
+                " let the proxy or firewall pass it, or set proxy in node.toml"
+            )
     if status == 401:
         return TokenUnknown("the host does not know this reader's token")
     if status == 409 and said.stored is not None and said.stored >= 0:
         return WrongOffset(said.stored)
     if said.error:
         return error_named(said.error, said.rule, said.message)
+    rule = _header(response, b"x-comity-rule")
+    if no_body and status == 403 and rule in _RULES:
+        return Refused(_RULES[rule], "the host refuses this")
     if status == 404:
         return Unavailable("the host does not have this")
     if status in (408, 429) or status >= 500:

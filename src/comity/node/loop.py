@@ -40,17 +40,24 @@ from comity.commons.duties import (
 from comity.commons.state import Outcome
 from comity.errors import ComityError, HostFault, Refused, Rule, Unavailable
 from comity.log.heads import cosign, parse_signed_head
-from comity.node.events import Event, Stopped, Trained, Wish
+from comity.node.events import (
+    Event,
+    Stopped,
+    Trained,
+    Wish,
+    disk_fault,
+    refuse_wishes,
+    stopped,
+)
 from comity.node.remote import Batch
+from comity.node.replica import Applied
 from comity.node.revealing import say_accept, say_confirm, say_recover, say_reveal
-from comity.node.rounds import Rounds, round_tag
-from comity.node.stages import scope_of
-from comity.node.standing import approve, consent, enrol, found, sign_release
+from comity.node.rounds import Rounds
+from comity.node.standing import approve, consent, enrol, found, is_said, sign_release
 from comity.node.station import Station, describe
 from comity.statements.entries import Entry
 from comity.statements.governing import Seen
 from comity.storage.memory import keep_freed_memory
-from comity.storage.ports import Attempt
 from comity.values import StatementId
 
 LOG = logging.getLogger(__name__)
@@ -79,6 +86,7 @@ class Loop:
         self._taken = threading.Event()
         self._version = 0
         self._pending: list[bytes] = []
+        self._unsettled: list[Applied] = []
         self._own: list[tuple[StatementId, int]] = []
         self._cosigned_at_s = 0
         self._handed_in = 0
@@ -95,7 +103,7 @@ class Loop:
         """Run something in the loop's thread and return its answer; errors are raised here."""
         wish = Wish(fulfil, queue.Queue())
         if self._stopping.is_set():
-            raise _stopped()
+            raise stopped()
         self._events.put(wish)
         try:
             answer = wish.answer.get(timeout=timeout_s)
@@ -123,9 +131,9 @@ class Loop:
         finally:
             self._stopping.set()
             self._taken.set()
-            self._refuse_wishes()
+            refuse_wishes(self._events)
             self._rounds.close()
-            self._flush()
+            self._send(self._flush)
 
     # -- events -------------------------------------------------------------------------------
 
@@ -138,6 +146,19 @@ class Loop:
             return None
 
     def _serve(self, event: Event | None) -> None:
+        try:
+            self._hear(event)
+            self._station.faults.pop("disk", None)
+        except (OSError, Unavailable) as error:
+            # What was not stored or settled stays in memory, and comes first at the next event.
+            self._note("disk", disk_fault(error))
+            self._retry = True
+            return
+        if self._in_step:
+            self._work()
+
+    def _hear(self, event: Event | None) -> None:
+        self._settle()
         match event:
             case Batch():
                 try:
@@ -153,8 +174,6 @@ class Loop:
             case None:
                 self._flush()
                 self._station.watch_own()
-        if self._in_step:  # also after `Trained`, which says nothing more than that
-            self._work()
 
     def _unread(self, error: ComityError) -> None:
         """The host gave no entries: say so, and do what needs none."""
@@ -174,9 +193,9 @@ class Loop:
             station.may_speak = self._in_step
 
     def _take(self, batch: Batch) -> None:
+        self._settle()
         station = self._station
         station.faults.pop("host", None)
-        self._version = batch.version
         replica = station.replica
         replica.compare([head.note for head in batch.heads])
         if batch.start == replica.state.size + len(self._pending):
@@ -185,18 +204,25 @@ class Loop:
             size = parse_signed_head(head.note).head.size
             ahead = size - replica.state.size
             if 0 < ahead <= len(self._pending):
-                leaves, self._pending = self._pending[:ahead], self._pending[ahead:]
-                for entry, outcome in replica.take(head.note, leaves):
-                    self._applied(entry, outcome)
+                self._unsettled += replica.take(head.note, self._pending[:ahead])
+                del self._pending[:ahead]
+                self._settle()
         for head in batch.heads:
             if head.cosignatures and replica.take_cosignatures(head.note, head.cosignatures):
                 self._flush()
                 station.journal.settled(replica.final_size)
+        self._version = batch.version
         newest = max((parse_signed_head(head.note).head.size for head in batch.heads), default=0)
         if replica.state.size >= newest:
             self._in_step = station.may_speak = True
         if self._on_change:
             self._on_change(station)
+
+    def _settle(self) -> None:
+        """Settle what was applied, in order; what fails is settled again, which changes nothing."""
+        while self._unsettled:
+            self._applied(*self._unsettled[0])
+            del self._unsettled[0]
 
     def _applied(self, entry: Entry, outcome: Outcome) -> None:
         station, statement = self._station, entry.statement
@@ -223,13 +249,6 @@ class Loop:
         except Exception:
             LOG.exception("wish failed")
             wish.answer.put(Unavailable("the node failed at this; what it logged says why"))
-
-    def _refuse_wishes(self) -> None:
-        """Nobody waits for a loop that has ended."""
-        while not self._events.empty():
-            event = self._events.get()
-            if isinstance(event, Wish):
-                event.answer.put(_stopped())
 
     # -- what is owed -------------------------------------------------------------------------
 
@@ -258,14 +277,14 @@ class Loop:
         except Refused as error:
             self._note("cosign", error)  # it lets us not read or cosign, say by a wrong clock
         except OSError as error:
-            self._note("disk", _disk(error))
+            self._note("disk", disk_fault(error))
             self._retry = True
 
     def _perform(self, duty: Duty) -> None:
-        if self._is_said(duty):
-            return  # on its way to the log
         subject = type(duty).__name__
         try:
+            if is_said(self._station, duty):
+                return  # on its way to the log
             self._dispatch(duty)
             self._station.faults.pop(subject, None)
         except Unavailable as error:
@@ -279,27 +298,8 @@ class Loop:
         except ComityError as error:
             self._note(subject, error)
         except OSError as error:
-            self._note(subject, _disk(error))
+            self._note(subject, disk_fault(error))
             self._retry = True
-
-    def _is_said(self, duty: Duty) -> bool:
-        """Whether this node has said what is owed, and only the log does not show it yet."""
-        journal = self._station.journal
-        match duty:
-            case SayResolve():
-                scope = scope_of(duty.attempt.opened)
-                return f"round.resolve#{duty.holder}" in journal.promised(scope)
-            case SayOpen():
-                body = duty.body
-                scope = Attempt(body.study, body.round_no, body.attempt)
-                return body.tag in journal.promised(scope)
-            case SayFound() | SaySeen() | AskConsent() | SayEnrol() | SignRelease() | SayApprove():
-                author = self._station.replica.state.authors.get(self._station.member)
-                last = journal.last_said()
-                return last is not None and last[0] > (author.seq if author else -1)
-            case _:
-                said = round_tag(self._station.replica.state, duty)
-                return said is not None and said[1] in journal.promised(said[0])
 
     def _note(self, subject: str, error: ComityError) -> None:
         text = describe(error)
@@ -361,7 +361,11 @@ class Loop:
         due = now_s - self._cosigned_at_s >= station.settings.cosign_every_s
         if not due and not something_waits(station.replica.state, station.replica.final_size):
             return
-        self._flush()  # a cosignature means: stored and replayed
+        try:
+            self._flush()  # a cosignature means: stored and replayed
+        except Unavailable as error:
+            self._note("disk", error)
+            raise
         # From here on this node has spoken for the head, whether or not the line arrives.
         station.journal.cosigned(last, (newest.size, newest.root))
         self._cosigned_at_s = now_s
@@ -389,12 +393,5 @@ class Loop:
             self._taken.clear()
             self._events.put(batch)
             self._taken.wait()
-
-
-def _stopped() -> Unavailable:
-    return Unavailable("the node has stopped; start it, and ask again")
-
-
-def _disk(error: OSError) -> Unavailable:
-    place = error.filename or "a file here"
-    return Unavailable(f"cannot use {place} ({error.strerror}); free space, then it goes on")
+            if "disk" in station.faults:
+                self._stopping.wait(RETRY_S)

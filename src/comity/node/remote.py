@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -30,13 +29,13 @@ from comity.node.answers import (
     Stored,
     Sum,
     SumInfo,
-    Token,
     parse,
     read_batch,
     read_posted,
 )
 from comity.node.http_client import Answer, HttpClient, Limits, TokenUnknown, WrongOffset
 from comity.node.sources import cut_evenly, in_requests, opened_source, place_of, sha256_is, text_of
+from comity.node.tokens import Tokens
 from comity.statements.readers import ask_to_read
 from comity.storage.ports import BlobCheck
 from comity.values import (
@@ -52,11 +51,14 @@ from comity.values import (
 PIECE_BYTES: Final = 4 * 2**20
 """Bytes of a blob in one request, unless fewer are left."""
 
+_PIECE_BYTES_LEAST: Final = 64 * 2**10
+_AT_ONCE_BYTES: Final = 256 * 2**10
+"""A blob up to this size is sent without asking first whether the host has some of it."""
+
 _ANSWER_MAX: Final = 1_048_576
 _TWICE: Final = 2  # for what the caller keeps and sends again: it has other things to do
 _ENTRIES_BYTES_MAX: Final = 16 * 2**20
 _DOWNLOAD_BYTES: Final = 64 * 2**20
-_TOKEN_LIFE_S: Final = 3_600
 
 # What a caller needs to name; all else is how.
 __all__ = ["Batch", "HostStatus", "Limits", "Posted", "PublishedHead", "Remote", "SumInfo"]
@@ -92,12 +94,13 @@ class Remote:
         limits: Limits | None = None,
     ) -> None:
         self._client = HttpClient(url, tls=tls, proxy=proxy, limits=limits or Limits())
-        self._member, self._commons = member, commons
-        self._statement_key = statement_key
-        self._clock = clock
-        self._turn = threading.Lock()
-        self._token = ""
-        self._token_until = 0.0
+        self._member, self._clock = member, clock
+
+        def request() -> bytes:
+            time_s = self._clock()
+            return ask_to_read(commons, member, time_s=time_s, statement_key=statement_key)
+
+        self._tokens = Tokens(self._client, request)
 
     def __repr__(self) -> str:
         return f"Remote({self._client.url!r}, {self._member!r})"
@@ -183,12 +186,13 @@ class Remote:
         path, query = place_of(name, vector_of)
         with opened_source(source) as (size, read):
             # Small ones go at once; else one question may save a piece.
-            offset, finished = (0, False) if size <= PIECE_BYTES else self.stored(name, vector_of)
-            tries = 0
+            at_once = size <= _AT_ONCE_BYTES
+            offset, finished = (0, False) if at_once else self.stored(name, vector_of)
+            tries, count = 0, PIECE_BYTES
             while not finished:
                 if offset > size:
                     raise Malformed(f"the host has {offset} bytes of a blob of {size}")
-                piece = read(offset, min(PIECE_BYTES, size - offset))
+                piece = read(offset, min(count, size - offset))
                 try:
                     answer = self._ask(
                         "PUT",
@@ -212,6 +216,9 @@ class Remote:
                     reached, finished = self.stored(name, vector_of)
                 if reached > offset:
                     tries = 0
+                elif not finished:
+                    # A proxy that passes on whole requests only, and is cut before one is whole.
+                    count = max(_PIECE_BYTES_LEAST, count // 2)
                 offset = reached
 
     def get_blob(
@@ -277,14 +284,19 @@ class Remote:
         Raises:
             Malformed: not so many bytes. Refused(PHASE_NOT_OPEN): members still join. Unavailable.
         """
-        path, token = f"/dealings/{opened}", self._reader_token()
+        path, token = f"/dealings/{opened}", self._tokens.now()
         pieces = self._client.stream(path, query={}, count=count * bytes_each, token=token)
         return cut_evenly(pieces, bytes_each)
 
-    def read_chunks(self, name: BlobName, sizes: Iterable[int]) -> Iterator[memoryview]:
-        """The bytes of a blob from its start, cut into pieces of these sizes, unchecked.
+    def read_chunks(
+        self, name: BlobName, sizes: Iterable[int], *, first: int = 0
+    ) -> Iterator[memoryview]:
+        """The bytes of a blob, cut into pieces of these sizes, unchecked.
 
         One buffer is used again and again: a piece is good until the next one is asked for.
+
+        Args:
+            first: how many of these pieces came before, and are not asked for again.
         Raises:
             Malformed: the blob is not as long as the pieces together. Unavailable.
         """
@@ -293,9 +305,9 @@ class Remote:
         if size != sum(wanted):
             raise Malformed(f"expected a blob of {sum(wanted)} bytes, the host has {size}")
         room = memoryview(bytearray(max(wanted, default=0)))
-        pieces = self._download(name, 0, size)
+        pieces = self._download(name, sum(wanted[:first]), size)
         rest = memoryview(b"")
-        for count in wanted:
+        for count in wanted[first:]:
             filled = 0
             while filled < count:
                 if not rest:
@@ -331,13 +343,13 @@ class Remote:
             query = {"start": str(at), "stop": str(stop)}
             try:
                 for piece in self._client.stream(
-                    f"/blobs/{name}", query=query, count=stop - at, token=self._reader_token()
+                    f"/blobs/{name}", query=query, count=stop - at, token=self._tokens.now()
                 ):
                     at, tries = at + len(piece), 0
                     yield piece
             except TokenUnknown as error:
                 tries += 1
-                self._forget_token_or_raise(tries, error)
+                self._tokens.forget_or_raise(tries, error)
             except Unavailable as error:
                 tries += 1
                 self._client.pause_or_raise(tries, error)
@@ -365,31 +377,8 @@ class Remote:
                     bytes_max=bytes_max,
                     extra_s=extra_s,
                     tries=tries,
-                    token=self._reader_token(),
+                    token=self._tokens.now(),
                 )
             except TokenUnknown as error:
                 tried += 1
-                self._forget_token_or_raise(tried, error)
-
-    def _forget_token_or_raise(self, tried: int, error: TokenUnknown) -> None:
-        if tried > 1:
-            raise error
-        with self._turn:
-            self._token = ""
-
-    def _reader_token(self) -> str:
-        with self._turn:
-            if not self._token or time.monotonic() > self._token_until:
-                request = ask_to_read(
-                    self._commons,
-                    self._member,
-                    time_s=self._clock(),
-                    statement_key=self._statement_key,
-                )
-                answer = self._client.ask("POST", "/readers", body=request, bytes_max=_ANSWER_MAX)
-                token = parse(answer.body, Token)
-                self._token = token.token
-                # Renewed a little early, and never kept longer than the protocol says.
-                life_s = min(token.expires_s, _TOKEN_LIFE_S)
-                self._token_until = time.monotonic() + life_s * 0.9
-            return self._token
+                self._tokens.forget_or_raise(tried, error)

@@ -63,8 +63,10 @@ class Replica:
 
     def close(self) -> None:
         """Store what is left and give the file back."""
-        self.flush()
-        self.store.close()
+        try:
+            self.flush()
+        finally:
+            self.store.close()
 
     def flush(self) -> None:
         """Make every entry taken so far, and its head, durable. Raises Unavailable: the disk."""

@@ -22,6 +22,7 @@ from comity.commons.duties import (
     duties,
     waiting_for,
 )
+from comity.commons.exposure import left_out
 from comity.commons.fold import apply, found
 from comity.commons.state import Outcome, Proposal, State, Study, Void
 from comity.commons.votes import signatures_of
@@ -39,7 +40,6 @@ from comity.values import Digest, MemberId, StatementId
 
 ENTRIES_MAX: Final = 1_000
 """Entries on one page of the log."""
-
 
 PLACES: Final = (
     ("keys", "keys.pem"),
@@ -66,7 +66,8 @@ class StudyStatus(Struct, frozen=True):
     """Where a study stands. round_no: due or under way; results_count: rounds with a result.
 
     phase: of the live attempt, "waiting" between attempts, "finished". waits_for, why: whom the
-    study waits for now. consent: of this site: "given", "refused" or "asked". model: newest.
+    study waits for now. without: who is left out of how many results. consent: of this site:
+    "given", "refused" or "asked". model: newest.
     """
 
     id: StatementId
@@ -79,6 +80,7 @@ class StudyStatus(Struct, frozen=True):
     attempt: int
     phase: str
     waits_for: tuple[MemberId, ...]
+    without: dict[MemberId, int]
     why: str
     enrolled: tuple[MemberId, ...]
     consent: str
@@ -363,6 +365,7 @@ def _study(state: State, study: Study, me: MemberId) -> StudyStatus:
         attempt=opened_of(current).attempt if current is not None else study.attempt,
         phase="finished" if study.finished else phase,
         waits_for=waiting.members if waiting else (),
+        without=left_out(study),
         why=waiting.reason if waiting else "",
         enrolled=tuple(sorted(study.enrolled)),
         consent="given" if me in study.consents else answered,

@@ -1,19 +1,32 @@
-"""The duties outside rounds: found, consent by site policy, enrol, sign releases, approve."""
+"""The duties outside rounds: found, consent, enrol, sign, approve; and what is said already."""
 
 from __future__ import annotations
 
 import logging
 
 from comity.aggregation.sharing import SEALING_RAND_BYTES, sealing_keys
-from comity.commons.duties import AskConsent, SayApprove, SayEnrol, SignRelease
+from comity.commons.duties import (
+    AskConsent,
+    Duty,
+    SayApprove,
+    SayEnrol,
+    SayFound,
+    SayOpen,
+    SayResolve,
+    SaySeen,
+    SignRelease,
+)
 from comity.commons.studies import next_serial
 from comity.errors import Forged, Refused, Rule
+from comity.node.rounds import round_tag
+from comity.node.stages import scope_of
 from comity.node.station import Station, random_bytes
 from comity.release.form import MODEL, parse_manifest
 from comity.statements.governing import CommonsFound, KeySet, PublicKeys, ReleaseSign
 from comity.statements.keysets import make_possession
 from comity.statements.membership import EpochApprove
 from comity.statements.studies import ConsentGive, StudyEnrol
+from comity.storage.ports import Attempt
 from comity.values import sha256
 
 LOG = logging.getLogger(__name__)
@@ -100,3 +113,23 @@ def approve(station: Station, duty: SayApprove) -> None:
     """Approve the epoch that follows from decisions and leaves: this node derived it itself."""
     epoch = duty.pending.epoch
     station.say(EpochApprove(document=epoch.digest, epoch=epoch.number))
+
+
+def is_said(station: Station, duty: Duty) -> bool:
+    """Whether this node has said what is owed, and only the log does not show it yet."""
+    journal = station.journal
+    match duty:
+        case SayResolve():
+            scope = scope_of(duty.attempt.opened)
+            return f"round.resolve#{duty.holder}" in journal.promised(scope)
+        case SayOpen():
+            body = duty.body
+            scope = Attempt(body.study, body.round_no, body.attempt)
+            return body.tag in journal.promised(scope)
+        case SayFound() | SaySeen() | AskConsent() | SayEnrol() | SignRelease() | SayApprove():
+            author = station.replica.state.authors.get(station.member)
+            last = journal.last_said()
+            return last is not None and last[0] > (author.seq if author else -1)
+        case _:
+            said = round_tag(station.replica.state, duty)
+            return said is not None and said[1] in journal.promised(said[0])

@@ -32,6 +32,7 @@ from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.node.scratch import Scratch
 from comity.node.settings import NodeSettings, authorities, read_node_settings
+from comity.node.vectors import SumFile
 from comity.statements.entries import Body
 from comity.statements.governing import ProposalOpen
 from comity.statements.rounds import RoundCommit, RoundJoin
@@ -93,6 +94,9 @@ class Station:
     sums: dict[StatementId, tuple[Path, bytes]] = field(default_factory=dict)
     """Fetched sums of attempts under way, with their check values, by their Close."""
 
+    coming_sums: dict[StatementId, SumFile] = field(default_factory=dict)
+    """Sums that were cut on the way here, by their Close: what came is not asked for again."""
+
     _outbox: list[_Waiting] = field(default_factory=list)
     _unlogged_since_s: int | None = None
     _dealings: dict[str, bytes] = field(default_factory=dict)
@@ -103,8 +107,10 @@ class Station:
     def close(self) -> None:
         """Give every file back."""
         self.remote.close()
-        self.replica.close()
-        self.journal.close()
+        try:
+            self.replica.close()
+        finally:
+            self.journal.close()
 
     @property
     def work(self) -> Path:

@@ -1,0 +1,48 @@
+"""The token with which a member reads at its host: asked for, kept for a while, asked for again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, final
+
+from comity.node.answers import Token, parse
+from comity.node.http_client import HttpClient, TokenUnknown
+
+_ANSWER_MAX: Final = 1_048_576
+_LIFE_S: Final = 3_600
+
+
+@final
+class Tokens:
+    """One member's token at one peer; used from several threads.
+
+    Args:
+        request: makes a signed request to read, of this moment.
+    """
+
+    def __init__(self, client: HttpClient, request: Callable[[], bytes]) -> None:
+        self._client, self._request = client, request
+        self._turn = threading.Lock()
+        self._token = ""
+        self._until_s = 0.0
+
+    def now(self) -> str:
+        """A token that should still be known. Raises Malformed, Refused or Unavailable."""
+        with self._turn:
+            if not self._token or time.monotonic() > self._until_s:
+                body = self._request()
+                answer = self._client.ask("POST", "/readers", body=body, bytes_max=_ANSWER_MAX)
+                token = parse(answer.body, Token)
+                self._token = token.token
+                # Renewed a little early, and never kept longer than the protocol says.
+                self._until_s = time.monotonic() + min(token.expires_s, _LIFE_S) * 0.9
+            return self._token
+
+    def forget_or_raise(self, tried: int, error: TokenUnknown) -> None:
+        """Ask for another one next time; or raise the error when that was done before."""
+        if tried > 1:
+            raise error
+        with self._turn:
+            self._token = ""
