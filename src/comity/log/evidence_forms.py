@@ -1,8 +1,8 @@
 """Evidence as bytes: five kinds of canonical JSON, whose keys are whose, and what a check finds.
 
-Decided here: the form. A file of evidence is small, names no secret, and is read strictly: it equals
-the canonical encoding of its own parse, and every string and list in it has a bound. Whether it
-proves anything is `evidence.check_evidence`'s to say. Source: log-and-provenance.md 7.3.
+Decided here: the form. A file of evidence is small, names no secret, and is read strictly: it
+equals the canonical encoding of its own parse, and every string and list in it has a bound. Whether
+it proves anything is `evidence.check_evidence`'s to say. Source: log-and-provenance.md 7.3.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Form(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
 
 @final
 class HostFork(_Form, frozen=True, tag="host"):
-    """Two heads that one host signed; the second one's tree has `other_root` at the first's size."""
+    """Two heads of one host; the second one's tree has `other_root` at the first's size."""
 
     a: _Note
     b: _Note
