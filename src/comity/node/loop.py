@@ -34,23 +34,24 @@ from comity.commons.duties import (
     SayStart,
     SignRelease,
     duties,
-    something_waits,
 )
 from comity.commons.state import Outcome
-from comity.errors import ComityError, HostFault, Refused, Rule, Unavailable
-from comity.log.heads import cosign, parse_signed_head
-from comity.node.events import Event, Stopped, Trained, Wish
+from comity.errors import ComityError, Forged, HostFault, Malformed, Refused, Rule, Unavailable
+from comity.log.heads import parse_signed_head
+from comity.node.comparing import Compared, investigate
+from comity.node.cosigning import Cosigner
+from comity.node.events import Event, Handed, Stopped, Trained, Wish
+from comity.node.peers import Peers
+from comity.node.reacting import caught, halt, proven_against_host
 from comity.node.remote import Batch
+from comity.node.replica import Applied
 from comity.node.revealing import say_accept, say_confirm, say_recover, say_reveal
-from comity.node.rounds import Rounds, round_tag
-from comity.node.stages import scope_of
+from comity.node.rounds import Rounds, is_said
 from comity.node.standing import consent, enrol, found, sign_release
 from comity.node.station import Station, describe
 from comity.statements.entries import Entry
 from comity.statements.governing import Seen
 from comity.storage.memory import keep_freed_memory
-from comity.storage.ports import Attempt
-from comity.values import StatementId
 
 LOG = logging.getLogger(__name__)
 
@@ -78,9 +79,8 @@ class Loop:
         self._taken = threading.Event()
         self._version = 0
         self._pending: list[bytes] = []
-        self._own: list[tuple[StatementId, int]] = []
-        self._cosigned_at_s = 0
-        self._handed_in = 0
+        self._cosigner = Cosigner(station)
+        self._peers = Peers(station, self._events.put)
         self._retry = False
         self._in_step = True
 
@@ -107,15 +107,18 @@ class Loop:
     def run(self) -> None:
         """Serve until `stop`.
 
-        Raises:
-            HostFault, Forged, Malformed: the host broke the protocol. Nothing more is sent to it;
-                the evidence is in the log of the node and an operator must decide.
+        A host that broke the protocol is spoken to no more (`reacting.py`); wishes are granted, and
+        the mirror is served, as before.
         """
         keep_freed_memory()
         poller = threading.Thread(target=self._poll, name="poll", daemon=True)
         # Until it has the whole log, this node cannot know what it has said: it may be a copy (R8).
         self._in_step = self._station.may_speak = False
+        why = proven_against_host(self._station)
+        if why is not None:
+            halt(self._station, why)
         try:
+            self._peers.start()
             poller.start()
             while not self._stopping.is_set():
                 self._serve(self._next_event())
@@ -123,8 +126,9 @@ class Loop:
             self._stopping.set()
             self._taken.set()
             self._refuse_wishes()
+            self._peers.close()
             self._rounds.close()
-            self._flush()
+            self._station.flush()
 
     # -- events -------------------------------------------------------------------------------
 
@@ -137,6 +141,15 @@ class Loop:
             return None
 
     def _serve(self, event: Event | None) -> None:
+        try:
+            self._react(event)
+            if self._in_step:
+                self._work()
+        except (HostFault, Forged, Malformed) as error:
+            if not self._station.halted:
+                caught(self._station, error)
+
+    def _react(self, event: Event | None) -> None:
         match event:
             case Batch():
                 try:
@@ -145,17 +158,22 @@ class Loop:
                     self._taken.set()
             case Wish():
                 self._fulfil(event)
+            case Compared():
+                self._peers.take(event)
+            case Handed():
+                self._send(self._peers.turn)
             case ComityError():
                 self._unread(event)
-            case Stopped():
-                return
-            case Trained():
+            case Stopped() | Trained():
                 pass
             case None:
-                self._flush()
-                self._station.watch_own()
-        if self._in_step:
-            self._work()
+                self._look_around()
+
+    def _look_around(self) -> None:
+        """What the clock alone may have changed."""
+        self._flush()
+        self._peers.hand_over(self._station.watch_own())
+        self._send(self._peers.turn)
 
     def _unread(self, error: ComityError) -> None:
         """The host gave no entries: say so, and do what needs none."""
@@ -166,8 +184,8 @@ class Loop:
         rule = error.rule if isinstance(error, Refused) else None
         if rule is Rule.HEAD_UNKNOWN:
             # A host that forgot what it signed is shown it, and stops for good.
-            self._handed_in = 0
-            self._send(self._cosign)
+            self._cosigner.again()
+            self._send(self._cosigner.cosign)
         elif rule is Rule.UNKNOWN_AUTHOR and station.member not in station.replica.state.keys:
             # Nobody reads before it has entered; and nothing but entering is owed before.
             station.may_speak = True
@@ -175,6 +193,16 @@ class Loop:
             station.may_speak = self._in_step
 
     def _take(self, batch: Batch) -> None:
+        """Take what the host shows; what does not fit is kept, and ends all talk with it."""
+        if self._station.halted:
+            return
+        try:
+            self._follow(batch)
+        except (HostFault, Forged, Malformed) as error:
+            caught(self._station, error, [head.note for head in batch.heads])
+            raise
+
+    def _follow(self, batch: Batch) -> None:
         station = self._station
         station.faults.pop("host", None)
         self._version = batch.version
@@ -187,7 +215,7 @@ class Loop:
             ahead = size - replica.state.size
             if 0 < ahead <= len(self._pending):
                 leaves, self._pending = self._pending[:ahead], self._pending[ahead:]
-                for entry, outcome in replica.take(head.note, leaves):
+                for entry, outcome in self._taken_from(head.note, leaves):
                     self._applied(entry, outcome)
         for head in batch.heads:
             if head.cosignatures and replica.take_cosignatures(head.note, head.cosignatures):
@@ -199,21 +227,26 @@ class Loop:
         if self._on_change:
             self._on_change(station)
 
+    def _taken_from(self, note: bytes, leaves: list[bytes]) -> list[Applied]:
+        replica = self._station.replica
+        try:
+            return replica.take(note, leaves)
+        except Forged as error:
+            raise investigate(replica, self._station.remote, note, error) from error
+
     def _applied(self, entry: Entry, outcome: Outcome) -> None:
         station, statement = self._station, entry.statement
         if statement.author == station.member:
             if station.journal.holds(statement.id):
-                self._own.append((statement.id, entry.index))
+                station.logged(statement.id, entry.index)
             else:
                 self._rounds.lost_memory(entry)
         self._rounds.applied(entry, outcome)
 
     def _flush(self) -> None:
-        """Make durable what was taken: entries, and which of mine are among them."""
-        self._station.replica.flush()
-        if self._own:
-            self._station.journal.logged_all(self._own)
-            self._own = []
+        """Make durable what was taken, and let the mirror show it."""
+        self._station.flush()
+        self._peers.publish()
 
     def _fulfil(self, wish: Wish) -> None:
         # What it says is delivered with the rest: it is kept, so a host that is away is no error.
@@ -237,6 +270,8 @@ class Loop:
     def _work(self) -> None:
         """Do everything that is owed now, then cosign and deliver."""
         self._retry = False
+        if self._station.halted:
+            return
         # A statement said here changes what is owed only once it is logged, so one pass is
         # enough; the next entries wake the loop again.
         for duty in duties(
@@ -248,7 +283,8 @@ class Loop:
             self._perform(duty)
         # What one member or study lacks keeps nothing else back.
         self._send(self._station.deliver)
-        self._send(self._cosign)
+        self._send(self._cosigner.cosign)
+        self._peers.publish()
 
     def _send(self, send: Callable[[], None]) -> None:
         try:
@@ -263,7 +299,7 @@ class Loop:
             self._retry = True
 
     def _perform(self, duty: Duty) -> None:
-        if self._is_said(duty):
+        if is_said(self._station, duty):
             return  # on its way to the log
         subject = type(duty).__name__
         try:
@@ -282,25 +318,6 @@ class Loop:
         except OSError as error:
             self._note(subject, _disk(error))
             self._retry = True
-
-    def _is_said(self, duty: Duty) -> bool:
-        """Whether this node has said what is owed, and only the log does not show it yet."""
-        journal = self._station.journal
-        match duty:
-            case SayResolve():
-                scope = scope_of(duty.attempt.opened)
-                return f"round.resolve#{duty.holder}" in journal.promised(scope)
-            case SayOpen():
-                body = duty.body
-                scope = Attempt(body.study, body.round_no, body.attempt)
-                return body.tag in journal.promised(scope)
-            case SayFound() | SaySeen() | AskConsent() | SayEnrol() | SignRelease():
-                author = self._station.replica.state.authors.get(self._station.member)
-                last = journal.last_said()
-                return last is not None and last[0] > (author.seq if author else -1)
-            case _:
-                said = round_tag(self._station.replica.state, duty)
-                return said is not None and said[1] in journal.promised(said[0])
 
     def _note(self, subject: str, error: ComityError) -> None:
         text = describe(error)
@@ -346,35 +363,14 @@ class Loop:
             case _:
                 pass  # AskVote: people vote
 
-    def _cosign(self) -> None:
-        """Cosign the newest head: at once while something waits, else every few seconds."""
-        station = self._station
-        newest, now_s = station.replica.newest(), station.clock()
-        last = station.journal.last_cosigned()
-        if newest is None or station.member not in station.replica.state.keys:
-            return
-        # The line of a head may not have arrived, so until it has, it is made and sent again.
-        again = last == (newest.size, newest.root) and self._handed_in < newest.size
-        if last is not None and newest.size <= last[0] and not again:
-            return
-        due = now_s - self._cosigned_at_s >= station.settings.cosign_every_s
-        if not due and not something_waits(station.replica.state, station.replica.final_size):
-            return
-        self._flush()  # a cosignature means: stored and replayed
-        # From here on this node has spoken for the head, whether or not the line arrives.
-        station.journal.cosigned(last, (newest.size, newest.root))
-        self._cosigned_at_s = now_s
-        line = cosign(newest, station.member, station.keys.head, now_s).line()
-        note = station.replica.newest_note()
-        station.remote.post_cosignature(newest.size, line, note)
-        self._handed_in = newest.size
-        station.faults.pop("cosign", None)
-
     # -- the long-poll ------------------------------------------------------------------------
 
     def _poll(self) -> None:
         station = self._station
         while not self._stopping.is_set():
+            if station.halted:
+                self._stopping.wait(RETRY_S)
+                continue
             try:
                 batch = station.remote.entries(
                     station.replica.state.size + len(self._pending),

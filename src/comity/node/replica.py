@@ -16,6 +16,8 @@ from comity.commons.charter import Charter, commons_id
 from comity.commons.fold import admit, apply, found
 from comity.commons.state import Outcome, State
 from comity.errors import ComityError, Forged, HostFault, HostFaultKind, Malformed
+from comity.log.evidence import host_fork
+from comity.log.evidence_forms import KnownKeys
 from comity.log.heads import (
     Cosignature,
     SignedHead,
@@ -25,10 +27,11 @@ from comity.log.heads import (
     parse_signed_head,
     verify_host,
 )
+from comity.log.inadmissible import inadmissible_entry, signature_misfit
 from comity.log.merkle import leaf_hash
 from comity.log.view import View
 from comity.statements.entries import Entry
-from comity.statements.governing import CommonsFound
+from comity.statements.governing import CommonsFound, PublicKeys
 from comity.statements.keysets import key_set_digest
 from comity.statements.wire import read
 from comity.storage.log_store import SqliteLogStore
@@ -61,6 +64,8 @@ class Replica:
         self._unstored: list[Row] = []
         self._newest: StoredHead | None = None
         self._past = (0, self.state)
+        self.known_keys = KnownKeys({}, self.origin)
+        """Every key set that this copy of the log has shown, by member."""
         self._replay()
 
     def close(self) -> None:
@@ -95,8 +100,15 @@ class Replica:
         host_public = self._host_key(leaves)
         if host_public is None:
             return []
+        size, head = self.view.tree.size, self.view.head
         self.view.advance(signed, leaves, host_public)
-        applied, state = self._fold(leaves)
+        try:
+            applied, state = self._fold(leaves)
+        except HostFault:
+            # What must not be in a log is not in this one: its tree stays that of its state.
+            self.view.tree.truncate(size)
+            self.view.head = head
+            raise
         self._unstored += [_row(entry) for entry, _ in applied]
         self._newest = _stored(signed, note)
         self.state = state
@@ -106,20 +118,58 @@ class Replica:
         """Compare the heads a host shows with this copy; heads beyond it are left for `take`.
 
         Raises:
-            HostFault(SPLIT_VIEW): one has another root than this copy at its size.
+            HostFault(SPLIT_VIEW): one has another root than this copy at its size; with evidence.
+            Forged: such a one, and the host did not sign it.
             HostFault(ROLLBACK): the newest is older than this copy (attack 2 of the log).
         """
         heads = [parse_signed_head(note) for note in notes]
-        for signed, note in zip(heads, notes, strict=True):
-            size, root = signed.head.size, signed.head.root
-            if size <= self.state.size and not self.view.final_root_known(size, root):
-                raise HostFault(HostFaultKind.SPLIT_VIEW, f"another root for size {size}", note)
+        for signed in heads:
+            self.check_prefix(signed)
         newest = max((signed.head.size for signed in heads), default=0)
         if newest < self.state.size:
             raise HostFault(
                 HostFaultKind.ROLLBACK,
                 f"the host shows a log of {newest} entries, it has shown {self.state.size}",
             )
+
+    def check_prefix(self, signed: SignedHead) -> bool:
+        """Compare a head of any source with this copy; whether it is of this copy's size or less.
+
+        Raises: SPLIT_VIEW and Forged as `compare`. The state is not changed.
+        """
+        size = signed.head.size
+        if size > self.state.size:
+            return False
+        if not self.view.final_root_known(size, signed.head.root):
+            newest, host_public = self.view.head, self._host_key(())
+            assert newest is not None and host_public is not None, "size 0 has one root"
+            if signed.head.origin != self.origin:
+                raise Forged(f"head is of another log; expected origin {self.origin}")
+            verify_host(signed, host_public)
+            evidence = host_fork(signed, newest, self.view.tree)
+            message = f"the host signed another root for size {size}"
+            raise HostFault(HostFaultKind.SPLIT_VIEW, message, evidence)
+        return True
+
+    def judge(self, index: int, root: bytes, entry: bytes) -> bool | None:
+        """Whether an entry must not be at `index` of the log with this root before it.
+
+        Returns:
+            None when this copy does not hold that log.
+        """
+        if index > self.state.size or self.view.tree.root(index) != root:
+            return None
+        try:
+            admit(self.state_before(index), self.view.tree, entry)
+        except ComityError:
+            return True
+        return False
+
+    @property
+    def host_public(self) -> bytes | None:
+        """The key that signs heads now; None before the host has entered."""
+        keys = self.state.keys.get(self.state.host)
+        return keys.keys.host if keys is not None else None
 
     def take_cosignatures(self, note: bytes, lines: Iterable[bytes]) -> bool:
         """Count cosignatures of a head below this copy's size; keep them and the head when final.
@@ -134,8 +184,7 @@ class Replica:
         host_public = self._host_key(())
         if size <= self.final_size or size > self.view.tree.size or host_public is None:
             return False
-        if not self.view.final_root_known(size, signed.head.root):
-            raise HostFault(HostFaultKind.SPLIT_VIEW, f"another root for size {size}", note)
+        self.check_prefix(signed)
         verify_host(signed, host_public)
         keys = {member: entered.keys.head for member, entered in self.state.keys.items()}
         cosignatures = [parse_cosignature(line) for line in lines]
@@ -204,11 +253,35 @@ class Replica:
                 raise HostFault(
                     HostFaultKind.INADMISSIBLE,
                     f"entry {state.size} must not be in the log: {error}",
-                    leaf,
+                    self._inadmissible(leaves, state.size),
                 ) from error
+            keys = state.keys
             state, outcome = apply(state, entry)
+            if state.keys is not keys:
+                self._remember_keys(state)
             applied.append((entry, outcome))
         return applied, state
+
+    def _inadmissible(self, leaves: Sequence[bytes], index: int) -> bytes:
+        """Evidence about one of the entries that lead to the newest head of the view."""
+        signed, first = self.view.head, self.view.tree.size - len(leaves)
+        assert signed is not None
+
+        def leaf_at(at: int) -> bytes:
+            return leaves[at - first] if at >= first else self.entries(at, at + 1)[0]
+
+        tree, entry = self.view.tree, leaf_at(index)
+        evidence = inadmissible_entry(signed, tree, entry, index, leaf_at)
+        return signature_misfit(evidence, self.known_keys)
+
+    def _remember_keys(self, state: State) -> None:
+        known: dict[MemberId, Sequence[PublicKeys]] = dict(self.known_keys.keys)
+        for member, key_set in state.keys.items():
+            before = known.get(member, ())
+            if key_set.keys not in before:
+                known[member] = (*before, key_set.keys)
+        # One step, because other threads read it: what was there stays as it was.
+        self.known_keys = KnownKeys(known, self.origin)
 
     def _replay(self) -> None:
         stored = self._newest = self.store.head()

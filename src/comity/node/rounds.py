@@ -27,19 +27,24 @@ from comity.commons.attempts import Opened, closed_of, opened_of
 from comity.commons.attempts import Started as StartedFact
 from comity.commons.dealing import digest_of_joins
 from comity.commons.duties import (
+    AskConsent,
     Duty,
     SayAbandon,
     SayAccept,
     SayClose,
     SayCommit,
     SayConfirm,
+    SayEnrol,
+    SayFound,
     SayJoin,
     SayOpen,
     SayReady,
     SayRecover,
     SayResolve,
     SayReveal,
+    SaySeen,
     SayStart,
+    SignRelease,
 )
 from comity.commons.exposure import burned_set, exposed_by
 from comity.commons.gate import LocalFacts, check_open_time, check_run
@@ -311,6 +316,26 @@ def abandon(station: Station, opened: Opened, closed: StatementId | None, reason
     station.say(body, scope=scope, released=body.released)
     LOG.warning("abandoned round=%d attempt=%d why=%s", opened.round_no, opened.attempt, reason)
     station.journal.erase(scope)
+
+
+def is_said(station: Station, duty: Duty) -> bool:
+    """Whether this node has said what is owed, and only the log does not show it yet."""
+    journal = station.journal
+    match duty:
+        case SayResolve():
+            scope = scope_of(duty.attempt.opened)
+            return f"round.resolve#{duty.holder}" in journal.promised(scope)
+        case SayOpen():
+            body = duty.body
+            scope = Attempt(body.study, body.round_no, body.attempt)
+            return body.tag in journal.promised(scope)
+        case SayFound() | SaySeen() | AskConsent() | SayEnrol() | SignRelease():
+            author = station.replica.state.authors.get(station.member)
+            last = journal.last_said()
+            return last is not None and last[0] > (author.seq if author else -1)
+        case _:
+            said = round_tag(station.replica.state, duty)
+            return said is not None and said[1] in journal.promised(said[0])
 
 
 def round_tag(state: State, duty: Duty) -> tuple[Attempt, str] | None:

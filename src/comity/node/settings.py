@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import tomllib
 from pathlib import Path
 from typing import Annotated, final
@@ -11,6 +12,9 @@ from msgspec import Meta, Struct
 
 from comity.errors import Misconfigured
 from comity.statements.fields import MemberField
+from comity.values import DAY_S, DEADLINE_S_MAX, MEMBERS_MAX, SEEN_INTERVAL_S
+
+_Url = Annotated[str, Meta(min_length=8, max_length=2_000, pattern=r"\Ahttps?://")]
 
 
 @final
@@ -21,16 +25,30 @@ class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     cosign_every_s: how long a head may wait for this node's cosignature when nothing needs it.
     poll_s: how long one request for new entries stays open. train_s_max: wall-clock limit of one
     training run. proxy: URL of the institution's proxy, "" for none. ca_file: PEM file of the
-    authorities that may vouch for the host, "" for those of the system.
+    authorities that may vouch for the host and the peers, "" for those of the system.
+    mirror: address:port where other members read this node's copy of the log, "" for nowhere.
+    mirror_chain, mirror_key: PEM files of its certificate, "" for plain HTTP on this machine.
+    peers: URLs of other members' mirrors. compare_every_s: how often their heads are compared.
+    withheld_s: how long a statement may be missing from the log before it is handed to the peers;
+    refuse_s: how much longer before this node cosigns no head without it. head_age_s_max: how old
+    the newest final head may be before status calls it stale.
     """
 
     member: MemberField
-    host_url: Annotated[str, Meta(min_length=8, max_length=2_000, pattern=r"\Ahttps?://")]
+    host_url: _Url
     cosign_every_s: Annotated[int, Meta(ge=1, le=3_600)] = 10
     poll_s: Annotated[int, Meta(ge=1, le=25)] = 25
     train_s_max: Annotated[int, Meta(ge=1, le=604_800)] = 3_600
     proxy: Annotated[str, Meta(max_length=2_000, pattern=r"\A(https?://.+)?\Z")] = ""
     ca_file: Annotated[str, Meta(max_length=4_096)] = ""
+    mirror: Annotated[str, Meta(max_length=256)] = ""
+    mirror_chain: Annotated[str, Meta(max_length=4_096)] = ""
+    mirror_key: Annotated[str, Meta(max_length=4_096)] = ""
+    peers: Annotated[tuple[_Url, ...], Meta(max_length=MEMBERS_MAX)] = ()
+    compare_every_s: Annotated[int, Meta(ge=1, le=3_600)] = 30
+    withheld_s: Annotated[int, Meta(ge=1, le=DAY_S)] = 60
+    refuse_s: Annotated[int, Meta(ge=1, le=DAY_S)] = 600
+    head_age_s_max: Annotated[int, Meta(ge=1, le=DEADLINE_S_MAX)] = 3 * SEEN_INTERVAL_S
 
 
 def read_node_settings(path: Path) -> NodeSettings:
@@ -53,3 +71,13 @@ def write_node_settings(path: Path, settings: NodeSettings) -> None:
         text = str(value) if isinstance(value, int) else msgspec.json.encode(value).decode()
         lines.append(f"{name} = {text}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def authorities(settings: NodeSettings) -> ssl.SSLContext | None:
+    """Who may vouch for host and peers; None: the system's. Raises Misconfigured."""
+    if not settings.ca_file:
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise Misconfigured(f"node.toml: cannot use ca_file {settings.ca_file} ({error})") from None

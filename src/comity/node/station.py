@@ -1,7 +1,7 @@
 """Everything one member's node works with, opened from its folder: the parts, and how it speaks.
 
     charter.json  keys.pem  node.toml  site.toml  node.sqlite  round-keys/  log.sqlite  blobs/
-    studies/  work/  results/  node.sock
+    evidence/  relayed/  studies/  work/  results/  node.sock
 
 `say` is the only way a statement leaves: checked by the fold's own rules, signed, journalled with
 what it promises, and only then delivered, with the blobs it needs first. After a crash the same
@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import logging
 import os
-import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -26,17 +25,24 @@ from comity.aggregation import linear_check, sharing
 from comity.commons.charter import commons_id, parse_charter
 from comity.commons.fold import check
 from comity.commons.gate import SitePolicy, parse_site
-from comity.errors import ComityError, Forged, Misconfigured, Refused, Unavailable
+from comity.errors import (
+    ComityError,
+    Forged,
+    HostFault,
+    HostFaultKind,
+    Misconfigured,
+    Refused,
+    Unavailable,
+)
 from comity.learning.steps import flush_to_zero_fault
+from comity.node.alarms import Alarms
 from comity.node.keyfile import MemberKeys
+from comity.node.relaying import Relay, bulk_of
 from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.node.scratch import Scratch
-from comity.node.settings import NodeSettings, read_node_settings
-from comity.statements.entries import Body
-from comity.statements.governing import ProposalOpen
-from comity.statements.rounds import RoundCommit, RoundJoin
-from comity.statements.studies import StudyRegister
+from comity.node.settings import NodeSettings, authorities, read_node_settings
+from comity.statements.entries import Body, Statement
 from comity.statements.wire import Draft, read, sign
 from comity.storage.blobs import FileBlobStore
 from comity.storage.journal import SqliteJournal
@@ -44,9 +50,6 @@ from comity.storage.ports import Attempt, WorkRecord
 from comity.values import NOTHING, BlobName, MemberId, StatementId, sha256
 
 LOG = logging.getLogger(__name__)
-
-WITHHELD_S: Final = 60
-"""How long a statement that the host took may be missing from the log before it is said."""
 
 Clock = Callable[[], int]
 """POSIX seconds now."""
@@ -82,8 +85,13 @@ class Station:
     blobs: FileBlobStore
     remote: Remote
     clock: Clock
+    alarms: Alarms
+    relay: Relay
     faults: dict[str, str] = field(default_factory=dict)
     """What stands in the way at this site, in plain words, by study or other subject."""
+
+    halted: str = ""
+    """Why this node speaks no more to its host; "" while it does."""
 
     may_speak: bool = True
     """False while a running node has not read the whole log yet."""
@@ -96,6 +104,8 @@ class Station:
 
     _outbox: list[_Waiting] = field(default_factory=list)
     _unlogged_since_s: int | None = None
+    _sent_again_at_s: int = 0
+    _own: list[tuple[StatementId, int]] = field(default_factory=list)
     _dealings: dict[str, bytes] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -171,6 +181,17 @@ class Station:
         """Drop the join blobs of attempts that are over."""
         self._dealings.clear()
 
+    def logged(self, statement_id: StatementId, index: int) -> None:
+        """The log's entry `index` is mine; made durable by `flush`."""
+        self._own.append((statement_id, index))
+
+    def flush(self) -> None:
+        """Make durable what was taken: entries, and which of mine are among them."""
+        self.replica.flush()
+        if self._own:
+            self.journal.logged_all(self._own)
+            self._own = []
+
     # -- speaking -----------------------------------------------------------------------------
 
     def say(
@@ -192,8 +213,10 @@ class Station:
             The statement's id.
         Raises:
             Refused: the rules or an earlier promise of this node forbid it; nothing is said.
-            Unavailable: this node may not speak yet.
+            Unavailable: this node may not speak yet. HostFault: it has caught its host.
         """
+        if self.halted:
+            raise HostFault(HostFaultKind.SPLIT_VIEW, f"nothing is said: {self.halted}")
         if not self.may_speak:
             raise Unavailable("this node is still reading the host's log; ask again in a moment")
         now_s = self.clock()
@@ -234,7 +257,7 @@ class Station:
         Raises:
             Unavailable: the host cannot be reached; everything waits, here and in the journal.
         """
-        if not self._outbox:
+        if not self._outbox or self.halted:
             return
         waiting = list(self._outbox)
         for item in waiting:
@@ -259,26 +282,49 @@ class Station:
             for statement in (read(envelope).statement,)
         ]
 
-    def watch_own(self) -> None:
-        """Notice statements of mine that the host has taken and not logged; send them again."""
+    def watch_own(self) -> list[bytes]:
+        """Notice statements of mine that the host does not log, and send them again.
+
+        Returns:
+            Those that have been missing for `withheld_s`, to be handed to the peers.
+        """
         author = self.replica.state.authors.get(self.member)
-        last, now_s = self.journal.last_said(), self.clock()
-        if last is None or self._outbox or last[0] <= (author.seq if author else -1):
+        logged_seq = author.seq if author else -1
+        last, now_s, delay_s = self.journal.last_said(), self.clock(), self.settings.withheld_s
+        if last is None or last[0] <= logged_seq:
             self._unlogged_since_s = None
             self.faults.pop("withheld", None)
-        elif self._unlogged_since_s is None:
-            self._unlogged_since_s = now_s
-        elif now_s - self._unlogged_since_s >= WITHHELD_S:
-            self._unlogged_since_s = now_s
-            self.faults["withheld"] = (
-                f"the host took what this node said and has not logged it for {WITHHELD_S} s;"
-                " it is sent again; if this stays, ask the other members what they see"
-            )
+            return []
+        if self._unlogged_since_s is None:
+            self._unlogged_since_s = self._sent_again_at_s = now_s
+        if now_s - self._unlogged_since_s < delay_s:
+            return []
+        if not self._outbox and now_s - self._sent_again_at_s >= delay_s:
+            self._sent_again_at_s = now_s
             LOG.warning("withheld seq=%d", last[0])
             self.deliver_again()
+        self.faults["withheld"] = (
+            f"the host has not logged what this node said for {now_s - self._unlogged_since_s} s;"
+            f" it is sent again, and handed to {len(self.settings.peers)} peers; ask the other"
+            " members what they see"
+        )
+        waiting = ((read(envelope).statement, envelope) for envelope in self.journal.waiting())
+        return [envelope for said, envelope in waiting if said.seq > logged_seq]
+
+    def withheld_own(self, now_s: int, refuse_s: int) -> tuple[Statement, bytes] | None:
+        """My oldest statement that is missing for `refuse_s` longer than it takes to notice."""
+        since_s = self._unlogged_since_s
+        if since_s is None or now_s - since_s < self.settings.withheld_s + refuse_s:
+            return None
+        author = self.replica.state.authors[self.member]
+        for envelope in self.journal.waiting():
+            said = read(envelope).statement
+            if said.seq > author.seq:
+                return said, envelope
+        return None
 
     def _send_blobs(self, body: Body) -> None:
-        for name, vector_of in _needed(body):
+        for name, vector_of in bulk_of(body):
             if not self.blobs.finished(name):
                 continue
             try:
@@ -287,23 +333,6 @@ class Station:
                 # Too late, or damaged on disk and never built again (R4). The statement goes alone:
                 # the host logs it without its bytes once it has no effect, and the chain goes on.
                 LOG.info("bytes not taken tag=%s why=%s", body.tag, error)
-
-
-def _needed(body: Body) -> Iterable[tuple[BlobName, StatementId | None]]:
-    """The blobs the host must hold before it logs the statement; with the attempt of a vector."""
-    match body:
-        case RoundJoin():
-            return [(BlobName(body.blob), None)]
-        case RoundCommit():
-            return [(BlobName(body.vector), body.opened)]
-        case StudyRegister():
-            plan = body.plan
-            names = [plan.code, plan.layout, plan.model, *([plan.moments] if plan.moments else [])]
-            return [(BlobName(name), None) for name in names]
-        case ProposalOpen():
-            return [(BlobName(body.release.manifest), None)]
-        case _:
-            return []
 
 
 def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock) -> Station:
@@ -337,7 +366,7 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
         statement_key=keys.statement,
         commons=commons_id(charter),
         clock=clock,
-        tls=_authorities(settings),
+        tls=authorities(settings),
         proxy=settings.proxy or None,
     )
     journal = SqliteJournal(folder)
@@ -347,21 +376,15 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
         journal.close()
         raise
     blobs = FileBlobStore(folder / "blobs")
-    station = Station(folder, member, keys, settings, site, replica, journal, blobs, remote, clock)
+    alarms, relay = Alarms(folder), Relay(folder)
+    station = Station(
+        folder, member, keys, settings, site, replica, journal, blobs, remote, clock, alarms, relay
+    )
     for left in station.work.iterdir():
         if left.is_file():
             left.unlink()  # made by a process that was killed; whatever it was is made again
     station.deliver_again()
     return station
-
-
-def _authorities(settings: NodeSettings) -> ssl.SSLContext | None:
-    if not settings.ca_file:
-        return None
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except OSError as error:
-        raise Misconfigured(f"node.toml: cannot use ca_file {settings.ca_file} ({error})") from None
 
 
 def describe(error: ComityError) -> str:
