@@ -10,6 +10,7 @@ from typing import Annotated, final
 import typer
 from msgspec import Struct
 
+from comity.cli.accusing import log_compare, log_head
 from comity.cli.asking import expect, read_node
 from comity.cli.terminal import AsJson, Folder, Screen, table, when
 from comity.errors import Misconfigured
@@ -182,6 +183,10 @@ def log_prove(
     """
     proof = expect(EntryProof, read_node(folder, ProveEntry(_index(index))))
     Screen(as_json).verbatim(proof, proof.text)
+
+
+log.command("head")(log_head)
+log.command("compare")(log_compare)
 
 
 def _index(index: int) -> int:

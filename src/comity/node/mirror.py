@@ -96,7 +96,7 @@ class Mirror:
         self._room = Room()
         self._bulk_threads = ThreadPoolExecutor(_BULK_THREADS, thread_name_prefix="mirror-bulk")
         self._told = Published(replica.state, None, None, (), int(time.time()) * 1_000)
-        self._public: tuple[State, frozenset[str]] = (replica.state, frozenset())
+        self._public: tuple[State | None, frozenset[str]] = (None, frozenset())
         self.publish()
         self._port = Port(settings.mirror, _tls_of(settings))
         self.url = self._port.url

@@ -37,6 +37,10 @@ def caught(station: Station, error: ComityError, notes: Sequence[bytes] = ()) ->
     kind = error.kind.value if isinstance(error, HostFault) else type(error).__name__.lower()
     proof = error.evidence if isinstance(error, HostFault) else b""
     halt(station, describe(error))
+    try:
+        station.flush()  # what evidence is judged by after a restart
+    except Unavailable as away:
+        station.faults["evidence-disk"] = describe(away)
     keep(station, kind, describe(error), [proof] if proof else [], notes)
 
 

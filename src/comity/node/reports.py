@@ -20,6 +20,7 @@ from comity.errors import Refused, Rule, Unavailable
 from comity.log.heads import full_note, parse_signed_head
 from comity.log.proofs import TlogProof
 from comity.node.practice import LocalDataset
+from comity.node.reacting import stale
 from comity.node.station import Station
 from comity.release.anchor import anchor_of
 from comity.statements.entries import Entry
@@ -29,7 +30,6 @@ from comity.values import Digest, MemberId, StatementId
 ENTRIES_MAX: Final = 1_000
 """Entries on one page of the log."""
 
-
 PLACES: Final = (
     ("keys", "keys.pem"),
     ("charter", "charter.json"),
@@ -38,6 +38,7 @@ PLACES: Final = (
     ("log", "log.sqlite"),
     ("journal", "node.sqlite"),
     ("blobs", "blobs"),
+    ("evidence", "evidence"),
 )
 """What lies in a node's folder."""
 
@@ -333,6 +334,8 @@ def _obstacles(station: Station, owed: Sequence[Duty]) -> Iterator[Obstacle]:
     for subject, why in sorted(station.faults.items()):
         if subject not in duty_names or subject in now:
             yield Obstacle(subject, why)
+    if old := stale(station):
+        yield Obstacle("stale", old)
 
 
 def _asked(state: State, duty: Duty) -> Asked | None:

@@ -103,7 +103,7 @@ class Station:
     """Fetched sums of attempts under way, with their check values, by their Close."""
 
     _outbox: list[_Waiting] = field(default_factory=list)
-    _unlogged_since_s: int | None = None
+    _missing: tuple[int, int] = (-1, 0)  # seq of my first statement not logged; since when
     _sent_again_at_s: int = 0
     _own: list[tuple[StatementId, int]] = field(default_factory=list)
     _dealings: dict[str, bytes] = field(default_factory=dict)
@@ -288,40 +288,42 @@ class Station:
         Returns:
             Those that have been missing for `withheld_s`, to be handed to the peers.
         """
-        author = self.replica.state.authors.get(self.member)
-        logged_seq = author.seq if author else -1
-        last, now_s, delay_s = self.journal.last_said(), self.clock(), self.settings.withheld_s
-        if last is None or last[0] <= logged_seq:
-            self._unlogged_since_s = None
+        due, now_s, delay_s = self._due_seq(), self.clock(), self.settings.withheld_s
+        last = self.journal.last_said()
+        if last is None or last[0] < due:
+            self._missing = (-1, 0)
             self.faults.pop("withheld", None)
             return []
-        if self._unlogged_since_s is None:
-            self._unlogged_since_s = self._sent_again_at_s = now_s
-        if now_s - self._unlogged_since_s < delay_s:
+        if self._missing[0] != due:
+            self._missing, self._sent_again_at_s = (due, now_s), now_s
+        missing_s = now_s - self._missing[1]
+        if missing_s < delay_s:
             return []
         if not self._outbox and now_s - self._sent_again_at_s >= delay_s:
             self._sent_again_at_s = now_s
-            LOG.warning("withheld seq=%d", last[0])
+            LOG.warning("withheld seq=%d", due)
             self.deliver_again()
         self.faults["withheld"] = (
-            f"the host has not logged what this node said for {now_s - self._unlogged_since_s} s;"
-            f" it is sent again, and handed to {len(self.settings.peers)} peers; ask the other"
-            " members what they see"
+            f"the host has not logged what this node said for {missing_s} s; it is sent again, and"
+            f" handed to {len(self.settings.peers)} peers; ask the other members what they see"
         )
         waiting = ((read(envelope).statement, envelope) for envelope in self.journal.waiting())
-        return [envelope for said, envelope in waiting if said.seq > logged_seq]
+        return [envelope for said, envelope in waiting if said.seq >= due]
 
     def withheld_own(self, now_s: int, refuse_s: int) -> tuple[Statement, bytes] | None:
-        """My oldest statement that is missing for `refuse_s` longer than it takes to notice."""
-        since_s = self._unlogged_since_s
-        if since_s is None or now_s - since_s < self.settings.withheld_s + refuse_s:
+        """My first statement that is missing, `refuse_s` longer than it takes to notice."""
+        seq, since_s = self._missing
+        if seq != self._due_seq() or now_s - since_s < self.settings.withheld_s + refuse_s:
             return None
-        author = self.replica.state.authors[self.member]
         for envelope in self.journal.waiting():
             said = read(envelope).statement
-            if said.seq > author.seq:
+            if said.seq == seq:
                 return said, envelope
         return None
+
+    def _due_seq(self) -> int:
+        author = self.replica.state.authors.get(self.member)
+        return author.seq + 1 if author else 0
 
     def _send_blobs(self, body: Body) -> None:
         for name, vector_of in bulk_of(body):
