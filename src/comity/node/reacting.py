@@ -98,9 +98,9 @@ def proven_against_host(station: Station) -> str | None:
             found = check_evidence(evidence, KnownKeys(in_force, replica.origin), replica.judge)
         except (Malformed, Forged):
             continue
-        if found.proven and found.kind in ("host", "inadmissible"):
-            if found.accused == replica.state.host:
-                return f"{found.sentence} ({name})"
+        against_host = found.kind in ("host", "inadmissible")
+        if found.proven and against_host and found.accused == replica.state.host:
+            return f"{found.sentence} ({name})"
     return None
 
 
