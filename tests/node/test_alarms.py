@@ -6,6 +6,7 @@ import base64
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from comity.errors import Forged, HostFault, HostFaultKind, Malformed, Unavailable
@@ -25,7 +26,7 @@ from comity.log.merkle import Tree, leaf_hash
 from comity.node import evidence_wishes, wishes
 from comity.node.alarms import KEPT_MAX, Alarms, read_alarm
 from comity.node.answers import Batch, PublishedHead
-from comity.node.comparing import forks, leaf_hashes_of
+from comity.node.comparing import Comparer, forks, leaf_hashes_of
 from comity.node.reacting import proven_against_host
 from comity.statements.governing import Seen
 from comity.values import DAY_S
@@ -203,6 +204,71 @@ def test_a_claim_without_entries_is_not_fetched_for_ever(commons: Make, tmp_path
         with pytest.raises(Unavailable):
             leaf_hashes_of(remote, world.state.size + 1)
         assert leaf_hashes_of(remote, world.state.size) == [*map(leaf_hash, world.leaves())]
+
+
+def test_log_attack_5_a_head_without_its_entries_is_said(commons: Make, tmp_path: Path) -> None:
+    with commons(3).world(tmp_path) as world:
+        desk = world.desk("m1")
+        desk.sync()
+        leaves, size = world.leaves(), desk.state.size
+        desk.loop._take(shown(desk, note_over(world, [*leaves[:size], b"more"]), []))
+        assert "gives none after" in desk.station.faults["truncated"]
+        assert not desk.station.halted
+        desk.sync()
+        assert "truncated" not in desk.station.faults
+
+
+def test_log_attack_6_what_the_host_keeps_back_shows_at_a_peer(
+    commons: Make, tmp_path: Path
+) -> None:
+    """The peer's final head is longer: it is compared, said, and not taken."""
+    with commons(3).world(tmp_path) as world:
+        behind, ahead = world.desk("m1"), world.desk("m2")
+        for desk in (behind, ahead):
+            desk.sync()
+            desk.station.flush()
+        size = behind.state.size
+        world.clock.now_s += 100
+        world.desk("m0").sync()
+        world.desk("m0").lie(Seen())
+        for _ in range(3):
+            for desk in (world.desk("m0"), ahead):
+                desk.sync()
+                desk.loop._cosigner.cosign()
+        line = cosign_of(world, "m1")
+        world.desk("m0").station.remote.post_cosignature(size + 1, line)
+        ahead.sync()
+        assert ahead.station.replica.final_size == size + 1
+        ahead.station.settings = msgspec.structs.replace(
+            ahead.station.settings, mirror="127.0.0.1:0"
+        )
+        url = ahead.loop._peers.start()
+        replica = behind.station.replica
+        remote = behind.remote_to(url)
+        try:
+            assert replica.host_public
+            found = Comparer(replica.store, replica.origin).compare(
+                url, remote, replica.known_keys, replica.host_public, behind.state.quorum
+            )
+            assert found is not None
+            assert (found.final_size, found.evidence) == (size + 1, ())
+            behind.loop._react(found)
+            assert "keeps news back" in behind.station.faults["freeze"]
+            assert behind.state.size == size
+            behind.sync()
+            behind.loop._react(found)
+            assert "freeze" not in behind.station.faults
+        finally:
+            remote.close()
+            ahead.loop._peers.close()
+
+
+def cosign_of(world: World, member: str) -> bytes:
+    """A cosignature of the host's newest head by a member whose node does not know it yet."""
+    leaves = world.leaves()
+    head = parse_signed_head(note_over(world, leaves)).head
+    place = world.desk(member).place
+    return cosign(head, place.member, place.keys.head, world.clock.now_s).line()
 
 
 def test_log_attack_6_an_old_final_head_is_called_stale(commons: Make, tmp_path: Path) -> None:

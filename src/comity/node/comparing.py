@@ -39,7 +39,7 @@ LONGER_MAX: Final = 1_000_000
 class Compared:
     """What a peer's mirror showed, all of it signed by the host.
 
-    size: its newest head; final_size: its newest head with a quorum's cosignatures, as it says.
+    size: its newest head; final_size: its newest head with the good cosignatures of a quorum.
     evidence: of a fork; the host's first. notes: the heads that do not fit this node's log.
     """
 
@@ -64,7 +64,7 @@ class Comparer:
     _tree: Tree = field(default_factory=Tree)
 
     def compare(
-        self, url: str, remote: Remote, known: KnownKeys, host_public: bytes
+        self, url: str, remote: Remote, known: KnownKeys, host_public: bytes, quorum: int
     ) -> Compared | None:
         """Ask a peer's mirror for its heads, and compare; None while this node has no head.
 
@@ -82,8 +82,8 @@ class Comparer:
             if signed.head.origin != self.origin:
                 raise Forged("the peer shows a head of another log")
             verify_host(signed, host_public)
-        sizes = [signed.head.size for signed in theirs]
-        size, final_size = max(sizes, default=0), min(sizes, default=0) if len(sizes) > 1 else 0
+        size = max((signed.head.size for signed in theirs), default=0)
+        final = [s.head.size for s in theirs if len(cosigners(s, known)) >= quorum]
         apart: list[bytes] = []
         evidence: list[bytes] = []
         for signed in theirs:
@@ -93,7 +93,7 @@ class Comparer:
                 evidence += found
                 apart.append(signed.note())
         ordered = tuple(dict.fromkeys(sorted(evidence, key=_host_first)))
-        return Compared(url, size, final_size, ordered, tuple(apart))
+        return Compared(url, size, max(final, default=0), ordered, tuple(apart))
 
     def _follow(self) -> list[SignedHead]:
         """This node's stored heads with their cosignatures: the final one, then the newest."""

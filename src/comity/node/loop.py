@@ -42,7 +42,7 @@ from comity.node.comparing import Compared, investigate
 from comity.node.cosigning import Cosigner
 from comity.node.events import Event, Handed, Stopped, Trained, Wish
 from comity.node.peers import Peers
-from comity.node.reacting import caught, halt, proven_against_host
+from comity.node.reacting import TRUNCATED, caught, halt, note_truncated, proven_against_host
 from comity.node.remote import Batch
 from comity.node.replica import Applied
 from comity.node.revealing import say_accept, say_confirm, say_recover, say_reveal
@@ -224,6 +224,7 @@ class Loop:
         newest = max((parse_signed_head(head.note).head.size for head in batch.heads), default=0)
         if replica.state.size >= newest:
             self._in_step = station.may_speak = True
+        note_truncated(station, newest, len(batch.entries))
         if self._on_change:
             self._on_change(station)
 
@@ -384,6 +385,8 @@ class Loop:
             self._taken.clear()
             self._events.put(batch)
             self._taken.wait()
+            if TRUNCATED in station.faults:
+                self._stopping.wait(RETRY_S)
 
 
 def _stopped() -> Unavailable:

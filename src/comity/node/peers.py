@@ -123,7 +123,7 @@ class Peers:
     def take(self, compared: Compared) -> None:
         """What a peer's mirror showed: a fork stops the node, a longer log is said."""
         station = self._station
-        if compared.evidence:
+        if compared.evidence and not station.halted:
             caught_by_peer(station, compared)
         behind = compared.final_size - station.replica.state.size
         if behind > 0:
@@ -150,7 +150,9 @@ class Peers:
             if self._to_hand:
                 remote.post_statements(self._to_hand)
             if host_public is not None:
-                found = self._comparer.compare(url, remote, replica.known_keys, host_public)
+                found = self._comparer.compare(
+                    url, remote, replica.known_keys, host_public, replica.state.quorum
+                )
                 if found is not None and not self._stopping.is_set():
                     self._emit(found)
         except (Forged, Malformed) as error:

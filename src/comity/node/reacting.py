@@ -25,6 +25,9 @@ LOG = logging.getLogger(__name__)
 FAULT = "host-fault"
 """What stands in the way at a node that has caught its host."""
 
+TRUNCATED = "truncated"
+"""What stands in the way while the host names more entries than it gives."""
+
 _WHAT_NOW = (
     "; this node says, cosigns and reveals nothing more to this host, and takes nothing from it."
     " Its mirror goes on. Keep the folder as it is; `comity evidence list` shows what was kept."
@@ -113,6 +116,18 @@ def names_other_head(station: Station, said: Statement, envelope: bytes) -> None
     )
     station.faults["heads"] = why
     keep(station, "other-head", why, [], [envelope])
+
+
+def note_truncated(station: Station, named: int, given: int) -> None:
+    """Say when the host names a head of more entries than it gives (attack 5 of the log)."""
+    size = station.replica.state.size
+    if given or named <= size:
+        station.faults.pop(TRUNCATED, None)
+        return
+    station.faults[TRUNCATED] = (
+        f"the host names a head of {named} entries and gives none after {size}; if this stays, ask"
+        " the other members for theirs"
+    )
 
 
 def stale(station: Station) -> str:
