@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from comity.cli.asking import expect, read_node
-from comity.cli.terminal import AsJson, Folder, Screen, table, when
-from comity.errors import ExitCode, Misconfigured
+from comity.cli.terminal import AsJson, Folder, Screen, complain, table, when
+from comity.errors import ExitCode, Forged, Malformed, Misconfigured
 from comity.log.evidence_forms import KnownKeys, parse_evidence
 from comity.node.evidence_wishes import (
     EvidenceChecked,
@@ -56,14 +56,12 @@ def evidence_check(
     screen = Screen(as_json)
     if folder is not None and (id_files or anchor_file):
         raise Misconfigured("give --folder, or --key with --anchor, not both")
-    if folder is not None:
-        if not (folder / CHARTER).is_file():
-            raise Misconfigured(f"{folder} is no node's folder: it has no {CHARTER}")
-        found = expect(EvidenceChecked, read_node(folder, CheckEvidence(str(file.resolve()))))
-    elif id_files:
-        found = check_with_keys(file, _known(id_files, anchor_file))
-    else:
-        parse_evidence(read_evidence_file(file))
+    try:
+        found = _check(file, folder, id_files or [], anchor_file)
+    except (Malformed, Forged) as error:
+        complain(error)
+        raise typer.Exit(int(ExitCode.NOT_VERIFIED)) from None
+    if found is None:
         screen.note("it is in form; give --folder, or --key, to check who signed it")
         raise typer.Exit(int(ExitCode.NO_ANCHOR))
     screen.result(found, found.sentence, "proven" if found.proven else "not decided")
@@ -158,6 +156,20 @@ def log_compare(
     Screen(as_json).result(found, words[found.verdict])
     if found.verdict == "longer":
         raise typer.Exit(int(ExitCode.NO_ANCHOR))
+
+
+def _check(
+    file: Path, folder: Path | None, id_files: list[Path], anchor_file: Path | None
+) -> EvidenceChecked | None:
+    """What the evidence shows; None when nothing was given to check it with."""
+    if folder is not None:
+        if not (folder / CHARTER).is_file():
+            raise Misconfigured(f"{folder} is no node's folder: it has no {CHARTER}")
+        return expect(EvidenceChecked, read_node(folder, CheckEvidence(str(file.resolve()))))
+    if id_files:
+        return check_with_keys(file, _known(id_files, anchor_file))
+    parse_evidence(read_evidence_file(file))
+    return None
 
 
 def _known(id_files: list[Path], anchor_file: Path | None) -> KnownKeys:
