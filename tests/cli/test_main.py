@@ -56,6 +56,11 @@ EXPECTED = {
     "log list",
     "log show",
     "log prove",
+    "log head",
+    "log compare",
+    "evidence check",
+    "evidence list",
+    "evidence show",
     "anchor show",
     "demo",
 }
