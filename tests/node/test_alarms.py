@@ -206,7 +206,7 @@ def test_a_claim_without_entries_is_not_fetched_for_ever(commons: Make, tmp_path
         assert leaf_hashes_of(remote, world.state.size) == [*map(leaf_hash, world.leaves())]
 
 
-def test_log_attack_5_a_head_without_its_entries_is_said(commons: Make, tmp_path: Path) -> None:
+def test_attack_05_a_head_without_its_entries_is_said(commons: Make, tmp_path: Path) -> None:
     with commons(3).world(tmp_path) as world:
         desk = world.desk("m1")
         desk.sync()
@@ -218,7 +218,7 @@ def test_log_attack_5_a_head_without_its_entries_is_said(commons: Make, tmp_path
         assert "truncated" not in desk.station.faults
 
 
-def test_log_attack_6_what_the_host_keeps_back_shows_at_a_peer(
+def test_attack_06_what_the_host_keeps_back_shows_at_a_peer(
     commons: Make, tmp_path: Path
 ) -> None:
     """The peer's final head is longer: it is compared, said, and not taken."""
@@ -271,7 +271,7 @@ def cosign_of(world: World, member: str) -> bytes:
     return cosign(head, place.member, place.keys.head, world.clock.now_s).line()
 
 
-def test_log_attack_6_an_old_final_head_is_called_stale(commons: Make, tmp_path: Path) -> None:
+def test_attack_06_an_old_final_head_is_called_stale(commons: Make, tmp_path: Path) -> None:
     """Its age is that of the q-th newest cosignature, so one false time does not hide it."""
     with commons(3).world(tmp_path) as world:
         desk = world.desk("m1")

@@ -68,7 +68,7 @@ def accomplice_says(places: Places, url: str, clock: Clock, count: int) -> None:
 
 
 @pytest.mark.parametrize("longer", [0, 2])
-def test_log_attack_1_two_members_shown_two_histories_find_out(
+def test_attack_01_two_members_shown_two_histories_find_out(
     commons: Make, tmp_path: Path, longer: int
 ) -> None:
     prepared = commons(4)

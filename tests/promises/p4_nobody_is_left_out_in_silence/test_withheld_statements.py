@@ -93,7 +93,7 @@ def withheld_for(world: World, desk: Desk, seconds: int) -> None:
     desk.loop._look_around()
 
 
-def test_log_attack_12_what_the_host_drops_comes_in_by_another_member_byte_for_byte(
+def test_attack_12_what_the_host_drops_comes_in_by_another_member_byte_for_byte(
     commons: Make, tmp_path: Path
 ) -> None:
     with commons(3).world(tmp_path) as world, company(world, "m1", "m2") as (victim, friend):
@@ -197,7 +197,7 @@ def draft(desk: Desk, *, ahead: int = 1, time_s: int | None = None) -> bytes:
     )
 
 
-def test_log_attack_11_two_statements_with_one_number_convict_their_author(
+def test_attack_11_two_statements_with_one_number_convict_their_author(
     commons: Make, tmp_path: Path
 ) -> None:
     """One goes to the host, the other to a peer: the first that is logged counts."""
@@ -217,7 +217,7 @@ def test_log_attack_11_two_statements_with_one_number_convict_their_author(
         assert not node.station.halted, "the host did nothing wrong"
 
 
-def test_log_attack_10_a_statement_from_another_history_raises_an_alarm(
+def test_attack_10_a_statement_from_another_history_raises_an_alarm(
     commons: Make, tmp_path: Path
 ) -> None:
     """Heads inside statements are compared too: the author was shown another log, or lies."""
