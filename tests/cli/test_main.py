@@ -63,6 +63,11 @@ EXPECTED = {
     "log export",
     "log check",
     "doctor",
+    "log head",
+    "log compare",
+    "evidence check",
+    "evidence list",
+    "evidence show",
     "anchor show",
     "demo",
 }

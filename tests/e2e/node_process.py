@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from comity.node.control import ControlServer
 from comity.node.keyfile import Unencrypted, load_keys
 from comity.node.loop import Loop
 from comity.node.station import Station, open_station
@@ -80,9 +81,12 @@ def main(folder: Path, now_s: int, point: str) -> None:
     watch(station, Points(point))
     loop = Loop(station)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
+    control = ControlServer(station, loop.ask)
+    control.start()
     try:
         loop.run()
     finally:
+        control.close()
         station.close()
 
 

@@ -92,7 +92,7 @@ def test_every_write_of_a_round_may_fail_once(commons: Make, tmp_path: Path) -> 
         assert len(full.failed) >= 20
         assert any("No space left on device" in text for text in told), told
         node.loop._serve(None)  # as every few seconds, with nothing to hear
-        assert not node.loop._unsettled and not node.loop._own
+        assert not node.loop._unsettled and not node.station._own
         assert "disk" not in node.station.faults
 
 

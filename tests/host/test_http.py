@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from comity.errors import Refused, Rule
-from comity.host.bodies import Times
 from comity.node.remote import Posted
 from comity.statements.governing import Seen
 from comity.statements.readers import ask_to_read
 from comity.values import MemberId, sha256
+from comity.web.bodies import Times
 from tests.host.asking import ask
 from tests.host.hosting import Hosting, chain, declare, hosting
 from tests.worlds import keys_of

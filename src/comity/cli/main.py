@@ -13,6 +13,7 @@ from msgspec import Struct
 from rich.console import Console
 
 from comity.cli import (
+    accusing,
     chartering,
     deciding,
     entering,
@@ -55,6 +56,7 @@ app.add_typer(studying.study, name="study", help="Joint work, in one file that e
 app.add_typer(work.consent, name="consent", help="What the owner of the data alone decides.")
 app.add_typer(work.release, name="release", help="Publish a result the members agreed on.")
 app.add_typer(reading.log, name="log", help="The one log that everybody holds.")
+app.add_typer(accusing.evidence, name="evidence", help="Who broke the protocol, and the proof.")
 app.add_typer(reading.anchor, name="anchor", help="What outsiders trust to begin with.")
 app.add_typer(deciding.proposal, name="proposal", help="What was put to the vote.")
 reading.log.command("export")(exporting.log_export)

@@ -10,18 +10,12 @@ from typing import Annotated, final
 import typer
 from msgspec import Struct
 
+from comity.cli.accusing import log_compare, log_head
 from comity.cli.asking import expect, read_node
 from comity.cli.terminal import AsJson, Folder, Screen, table, when
 from comity.errors import Misconfigured
-from comity.node.reports import (
-    AnchorText,
-    EntryProof,
-    EntryShown,
-    LogPage,
-    ProposalStatus,
-    Status,
-    StudyStatus,
-)
+from comity.node.pages import EntryProof, EntryShown, LogPage
+from comity.node.reports import AnchorText, ProposalStatus, Status, StudyStatus
 from comity.node.wish_wire import AskStatus, ListLog, ProveEntry, ShowAnchor, ShowEntry
 from comity.release.anchor import Anchor, parse_anchor
 from comity.release.verify import Verdict, verify
@@ -187,6 +181,10 @@ def log_prove(
     """
     proof = expect(EntryProof, read_node(folder, ProveEntry(_index(index))))
     Screen(as_json).verbatim(proof, proof.text)
+
+
+log.command("head")(log_head)
+log.command("compare")(log_compare)
 
 
 def _index(index: int) -> int:

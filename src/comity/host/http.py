@@ -7,9 +7,8 @@ whole; compressed bodies are refused. Without a token a stranger learns only tha
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,30 +17,12 @@ from typing import Annotated, Final, final
 
 import msgspec
 from msgspec import Meta, Struct
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from comity.errors import ComityError, Forged, Malformed, Refused, Unavailable
-from comity.host.bodies import (
-    FileRange,
-    FileRow,
-    NotHere,
-    Room,
-    Times,
-    TokenMissing,
-    TooLarge,
-    WrongCoding,
-    check_coding,
-    numbers,
-    pieces_of,
-    query_of,
-    read_body,
-)
-from comity.host.dispatch import NAME, Address, Application, Endpoint
+from comity.errors import Malformed, Unavailable
 from comity.host.pulse import Pulse
-from comity.host.readers import TOKEN_LIFE_S, Readers
 from comity.host.service import Host, Logged, Verdict
-from comity.host.told import Published, ShownHead
 from comity.host.uploads import Upload, stored_of
 from comity.statements.readers import REQUEST_BYTES_MAX
 from comity.storage.blobs import WrongOffset
@@ -51,12 +32,36 @@ from comity.values import (
     LOG_SIZE_MAX,
     NOTE_BYTES_MAX,
     STATEMENTS_PER_REQUEST_MAX,
-    BlobName,
     MemberId,
     StatementId,
     is_digest,
-    u16,
 )
+from comity.web.answering import (
+    answered,
+    blob_name,
+    entries_answer,
+    error_said,
+    json_answer,
+    nothing_here,
+    stored_answer,
+)
+from comity.web.bodies import (
+    FileRange,
+    FileRow,
+    NotHere,
+    Room,
+    Times,
+    TokenMissing,
+    TooLarge,
+    check_coding,
+    numbers,
+    pieces_of,
+    query_of,
+    read_body,
+)
+from comity.web.dispatch import NAME, Address, Application, Endpoint
+from comity.web.readers import TOKEN_LIFE_S, Readers
+from comity.web.told import Published
 
 POST_BYTES_MAX: Final = 256 * 1024
 PIECE_BYTES_MAX: Final = 8 * 2**20
@@ -109,7 +114,7 @@ class Routes:
     async def status(self, _: Request) -> Response:
         """What anybody may know: which commons, how long its log is, founded or not."""
         state = self._host.published.state
-        answer = _json(
+        answer = json_answer(
             {
                 "commons": state.commons,
                 "founded": state.founded_size > 0,
@@ -129,7 +134,7 @@ class Routes:
             raise TooLarge(f"at most {STATEMENTS_PER_REQUEST_MAX} statements a request")
         verdicts = await asyncio.wrap_future(self._host.submit(envelopes))
         results = [_verdict(verdict) for verdict in verdicts]
-        return _json({"results": results, "size": self._host.published.state.size})
+        return json_answer({"results": results, "size": self._host.published.state.size})
 
     async def get_entries(self, request: Request) -> Response:
         """Entries from an index on, and the newest heads; waits for news when there are none."""
@@ -153,7 +158,7 @@ class Routes:
             newest = told.newest_from(start)
             if newest is None:
                 newest = tuple(await asyncio.to_thread(self._host.entries, start))
-            answer = _entries_answer(told, start, newest)
+            answer = entries_answer(told, start, newest)
             if len(by_start) < _ANSWERS_MAX:
                 by_start[start] = answer
         return answer
@@ -169,25 +174,25 @@ class Routes:
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise Malformed("expected {size, line} of a cosignature") from error
         await asyncio.wrap_future(self._host.cosign(said.size, line, note))
-        return _json({"size": said.size})
+        return json_answer({"size": said.size})
 
     async def post_reader(self, request: Request) -> Response:
         """A token for a member that shows its statement key."""
         numbers(request)
         body = await read_body(request, REQUEST_BYTES_MAX, self._times)
         token = self._readers.admit(self._host.published.state, body, self._clock())
-        return _json({"token": token, "expires_s": TOKEN_LIFE_S})
+        return json_answer({"token": token, "expires_s": TOKEN_LIFE_S})
 
     async def blob(self, request: Request) -> Response:
         """A blob to send, to ask about, or to read any range of."""
-        member, name = self._member(request), _name(request)
+        member, name = self._member(request), blob_name(request)
         if request.method == "PUT":
             asked = numbers(request, offset=BLOB_BYTES_MAX, size=BLOB_BYTES_MAX)
             upload = self._host.bulk.blob(member, name, asked.get("size", 0))
             return await self._take(request, upload, asked.get("offset", 0), member)
         state = self._host.published.state
         if request.method == "HEAD":
-            return _stored_head(*self._host.bulk.stored(state, member, name))
+            return stored_answer(*self._host.bulk.stored(state, member, name))
         asked = numbers(request, start=BLOB_BYTES_MAX, stop=BLOB_BYTES_MAX)
         path = self._host.bulk.find(state, name)
         if path is None:
@@ -201,7 +206,7 @@ class Routes:
 
     async def vector(self, request: Request) -> Response:
         """A masked vector that a participant sends, or asks about."""
-        member, name = self._member(request), _name(request)
+        member, name = self._member(request), blob_name(request)
         opened = query_of(request).get("opened", "")
         if not is_digest(opened):
             raise Malformed("opened is the id of the attempt's round.open")
@@ -209,7 +214,7 @@ class Routes:
         state = self._host.published.state
         upload = self._host.bulk.vector(state, member, StatementId(opened), name)
         if request.method == "HEAD":
-            return _stored_head(*stored_of(upload))
+            return stored_answer(*stored_of(upload))
         if asked.get("size") != upload.size:
             raise Malformed(f"a vector of this attempt has {upload.size} bytes")
         return await self._take(request, upload, asked.get("offset", 0), member)
@@ -227,7 +232,7 @@ class Routes:
                 done = await asyncio.shield(asyncio.wrap_future(future))
         except TimeoutError:
             raise Unavailable("the vectors are still being added; ask again") from None
-        return _json({"root": done.root, "size": done.size_bytes})
+        return json_answer({"root": done.root, "size": done.size_bytes})
 
     async def get_dealings(self, request: Request) -> Response:
         """The join blobs of an attempt, one after the other, by seat."""
@@ -247,7 +252,7 @@ class Routes:
         """Store a piece while it streams in, and finish when it was the last."""
         stored, finished = stored_of(upload)
         if finished:
-            return _json({"stored": stored, "finished": True})
+            return json_answer({"stored": stored, "finished": True})
         check_coding(request)
         length = request.headers.get("content-length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 12):
@@ -267,7 +272,7 @@ class Routes:
         if at == upload.size:
             await loop.run_in_executor(self._bulk_threads, uploads.finish, upload)
             _LOG.info("stored blob=%s bytes=%d by=%s", upload.name, at, member)
-        return _json({"stored": at, "finished": at == upload.size})
+        return json_answer({"stored": at, "finished": at == upload.size})
 
     def _member(self, request: Request) -> MemberId:
         """Whose token came with the request."""
@@ -292,65 +297,11 @@ def make_app(host: Host, *, clock: Callable[[], int], times: Times) -> tuple[App
         Address("sums", True): (routes.get_sum, ("GET",)),
         Address("dealings", True): (routes.get_dealings, ("GET",)),
     }
-    answered = {
-        address: dict.fromkeys(methods, _answered(endpoint))
+    endpoints = {
+        address: dict.fromkeys(methods, answered(endpoint))
         for address, (endpoint, methods) in table.items()
     }
-    return Application(answered, _nothing, routes.lifespan), routes.pulse
-
-
-def _answered(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, with every error as the answer of its code."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except ComityError as error:
-            return _fault(error)
-        except (ClientDisconnect, TimeoutError):
-            return _fault(Unavailable("the request stopped coming; send the rest again"))
-        except Exception:
-            _LOG.exception("request failed path=%s", request.scope["path"].encode())
-            return _fault(Unavailable("the host failed; its operator finds why in its log"))
-
-    return answer
-
-
-async def _nothing(_: Request) -> Response:
-    return _fault(NotHere("there is nothing at this address"))
-
-
-_STATUS: Final[tuple[tuple[type[ComityError], int], ...]] = (
-    (TooLarge, 413),
-    (WrongCoding, 415),
-    (Malformed, 400),
-    (Forged, 403),
-    (Refused, 403),
-    (TokenMissing, 401),
-    (NotHere, 404),
-    (WrongOffset, 409),
-)
-
-
-def _fault(error: ComityError) -> Response:
-    status = next((code for kind, code in _STATUS if isinstance(error, kind)), 503)
-    said = _said(error)
-    if isinstance(error, WrongOffset):
-        said["stored"] = error.stored
-    answer = _json(said, status)
-    if isinstance(error, Refused):
-        answer.headers["x-comity-rule"] = error.rule.value  # all that an answer to HEAD can say
-    return answer
-
-
-def _said(error: ComityError) -> dict[str, str | int]:
-    """An error as JSON: the class a client knows, the rule, and words."""
-    kinds = (Malformed, Forged, Refused)
-    name = next((kind.__name__ for kind in kinds if isinstance(error, kind)), "Unavailable")
-    if isinstance(error, Refused):
-        code = error.rule.value
-        return {"error": name, "rule": code, "message": str(error).removesuffix(f" [{code}]")}
-    return {"error": name, "message": str(error)}
+    return Application(endpoints, nothing_here, routes.lifespan), routes.pulse
 
 
 def _verdict(verdict: Verdict) -> Mapping[str, str | int]:
@@ -361,43 +312,4 @@ def _verdict(verdict: Verdict) -> Mapping[str, str | int]:
             assert rule is not None
             return {"index": index, "outcome": "void", "rule": rule.value}
         case _:
-            return _said(verdict)
-
-
-def _entries_answer(told: Published, start: int, leaves: Sequence[bytes]) -> bytes:
-    heads = [{"note": h.head.note.decode(), "cosignatures": _lines(h)} for h in told.shown]
-    line = {
-        "version": told.version,
-        "note": heads[-1]["note"] if heads else None,
-        "cosignatures": heads[-1]["cosignatures"] if heads else [],
-        "heads": heads,
-        "from": start,
-        "count": len(leaves),
-    }
-    parts = [part for leaf in leaves for part in (u16(len(leaf)), leaf)]
-    return b"".join((msgspec.json.encode(line), b"\n", *parts))
-
-
-def _lines(shown: ShownHead) -> list[str]:
-    return [line.decode() for line in shown.lines]
-
-
-def _name(request: Request) -> BlobName:
-    name = request.path_params[NAME]
-    # The raw path too: no other spelling of a name is one.
-    if not is_digest(name) or not request.scope["raw_path"].endswith(b"/" + name.encode()):
-        raise NotHere("a blob's name is 64 lower-case hex digits")
-    return BlobName(name)
-
-
-def _stored_head(stored: int, finished: bool) -> Response:
-    return Response(
-        headers={
-            "x-comity-stored": str(stored),
-            "x-comity-finished": "true" if finished else "false",
-        }
-    )
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(json.dumps(value).encode(), status, media_type="application/json")
+            return error_said(verdict)

@@ -26,7 +26,6 @@ from comity.commons.state import State, Void
 from comity.errors import ComityError, Malformed, Refused, Rule, Unavailable
 from comity.host.bulk import Bulk
 from comity.host.replay import HALTED, own_folder, replay
-from comity.host.told import BATCH_BYTES_MAX, Published, ShownHead, newest_leaves
 from comity.log.heads import (
     TreeHead,
     is_final,
@@ -46,6 +45,7 @@ from comity.storage.database import pass_by
 from comity.storage.log_store import SqliteLogStore
 from comity.storage.ports import Hook, Row, StoredHead
 from comity.values import ENTRIES_PER_REQUEST_MAX, MemberId, StatementId
+from comity.web.told import BATCH_BYTES_MAX, Published, ShownHead, newest_leaves
 
 WAITING_MAX: Final = 1_024
 _ENTRIES_PER_READ: Final = 128

@@ -1,4 +1,4 @@
-"""What wakes a node's loop: news from the host, a study's answer, a person's wish, the end."""
+"""What wakes a node's loop: news from the host or a peer, a study's answer, a wish, the end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from comity.errors import ComityError, Unavailable
+from comity.node.comparing import Compared
 from comity.node.remote import Batch
 from comity.node.station import Station
 
@@ -16,6 +17,12 @@ from comity.node.station import Station
 @dataclass(frozen=True, slots=True)
 class Trained:
     """The study's process has answered."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A member handed in statements that the host withholds; they are kept."""
 
 
 @final
@@ -54,4 +61,4 @@ def disk_fault(error: OSError | Unavailable) -> Unavailable:
     return Unavailable(f"cannot use {place} ({error.strerror}); free space, then it goes on")
 
 
-Event = Batch | Trained | Wish | Stopped | ComityError
+Event = Batch | Trained | Handed | Compared | Wish | Stopped | ComityError

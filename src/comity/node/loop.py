@@ -14,34 +14,15 @@ import threading
 from collections.abc import Callable
 from typing import Final, final
 
-from comity.commons.duties import (
-    AskConsent,
-    Duty,
-    SayAbandon,
-    SayAccept,
-    SayApprove,
-    SayClose,
-    SayCommit,
-    SayConfirm,
-    SayEnrol,
-    SayFound,
-    SayJoin,
-    SayOpen,
-    SayReady,
-    SayRecover,
-    SayResolve,
-    SayReveal,
-    SaySeen,
-    SayStart,
-    SignRelease,
-    duties,
-    something_waits,
-)
+from comity.commons.duties import Duty, duties
 from comity.commons.state import Outcome
-from comity.errors import ComityError, HostFault, Refused, Rule, Unavailable
-from comity.log.heads import cosign, parse_signed_head
+from comity.errors import ComityError, Forged, HostFault, Malformed, Refused, Rule, Unavailable
+from comity.log.heads import parse_signed_head
+from comity.node.comparing import Compared, investigate
+from comity.node.cosigning import Cosigner
 from comity.node.events import (
     Event,
+    Handed,
     Stopped,
     Trained,
     Wish,
@@ -49,16 +30,16 @@ from comity.node.events import (
     refuse_wishes,
     stopped,
 )
+from comity.node.peers import Peers
+from comity.node.performing import perform
+from comity.node.reacting import TRUNCATED, caught, halt, note_truncated, proven_against_host
 from comity.node.remote import Batch
 from comity.node.replica import Applied
-from comity.node.revealing import say_accept, say_confirm, say_recover, say_reveal
 from comity.node.rounds import Rounds
-from comity.node.standing import approve, consent, enrol, found, is_said, sign_release
+from comity.node.standing import is_said
 from comity.node.station import Station, describe
 from comity.statements.entries import Entry
-from comity.statements.governing import Seen
 from comity.storage.memory import keep_freed_memory
-from comity.values import StatementId
 
 LOG = logging.getLogger(__name__)
 
@@ -87,9 +68,8 @@ class Loop:
         self._version = 0
         self._pending: list[bytes] = []
         self._unsettled: list[Applied] = []
-        self._own: list[tuple[StatementId, int]] = []
-        self._cosigned_at_s = 0
-        self._handed_in = 0
+        self._cosigner = Cosigner(station)
+        self._peers = Peers(station, self._events.put)
         self._retry = False
         self._in_step = True
 
@@ -116,15 +96,18 @@ class Loop:
     def run(self) -> None:
         """Serve until `stop`.
 
-        Raises:
-            HostFault, Forged, Malformed: the host broke the protocol. Nothing more is sent to it;
-                the evidence is in the log of the node and an operator must decide.
+        A host that broke the protocol is spoken to no more (`reacting.py`); wishes are granted, and
+        the mirror is served, as before.
         """
         keep_freed_memory()
         poller = threading.Thread(target=self._poll, name="poll", daemon=True)
         # Until it has the whole log, this node cannot know what it has said: it may be a copy (R8).
         self._in_step = self._station.may_speak = False
+        why = proven_against_host(self._station)
+        if why is not None:
+            halt(self._station, why)
         try:
+            self._peers.start()
             poller.start()
             while not self._stopping.is_set():
                 self._serve(self._next_event())
@@ -132,8 +115,9 @@ class Loop:
             self._stopping.set()
             self._taken.set()
             refuse_wishes(self._events)
+            self._peers.close()
             self._rounds.close()
-            self._send(self._flush)
+            self._send(self._station.flush)
 
     # -- events -------------------------------------------------------------------------------
 
@@ -147,33 +131,53 @@ class Loop:
 
     def _serve(self, event: Event | None) -> None:
         try:
-            self._hear(event)
+            if self._heard(event) and self._in_step:
+                self._work()
+        except (HostFault, Forged, Malformed) as error:
+            if not self._station.halted:
+                caught(self._station, error)
+
+    def _heard(self, event: Event | None) -> bool:
+        """React to an event; whether this node's disk took what that brought."""
+        try:
+            self._settle()
+            self._react(event)
             self._station.faults.pop("disk", None)
         except (OSError, Unavailable) as error:
             # What was not stored or settled stays in memory, and comes first at the next event.
-            self._note("disk", disk_fault(error))
+            fault = disk_fault(error)
+            self._note("disk", fault)
             self._retry = True
-            return
-        if self._in_step:
-            self._work()
+            if isinstance(event, Wish):
+                event.answer.put(fault)
+            return False
+        finally:
+            if isinstance(event, Batch):
+                self._taken.set()
+        return True
 
-    def _hear(self, event: Event | None) -> None:
-        self._settle()
+    def _react(self, event: Event | None) -> None:
         match event:
             case Batch():
-                try:
-                    self._take(event)
-                finally:
-                    self._taken.set()
+                self._take(event)
             case Wish():
                 self._fulfil(event)
+            case Compared():
+                self._peers.take(event)
+            case Handed():
+                self._send(self._peers.turn)
             case ComityError():
                 self._unread(event)
-            case Stopped():
-                return
+            case Stopped() | Trained():
+                pass
             case None:
-                self._flush()
-                self._station.watch_own()
+                self._look_around()
+
+    def _look_around(self) -> None:
+        """What the clock alone may have changed."""
+        self._flush()
+        self._peers.hand_over(self._station.watch_own())
+        self._send(self._peers.turn)
 
     def _unread(self, error: ComityError) -> None:
         """The host gave no entries: say so, and do what needs none."""
@@ -184,8 +188,8 @@ class Loop:
         rule = error.rule if isinstance(error, Refused) else None
         if rule is Rule.HEAD_UNKNOWN:
             # A host that forgot what it signed is shown it, and stops for good.
-            self._handed_in = 0
-            self._send(self._cosign)
+            self._cosigner.again()
+            self._send(self._cosigner.cosign)
         elif rule is Rule.UNKNOWN_AUTHOR and station.member not in station.replica.state.keys:
             # Nobody reads before it has entered; and nothing but entering is owed before.
             station.may_speak = True
@@ -193,7 +197,16 @@ class Loop:
             station.may_speak = self._in_step
 
     def _take(self, batch: Batch) -> None:
-        self._settle()
+        """Take what the host shows; what does not fit is kept, and ends all talk with it."""
+        if self._station.halted:
+            return
+        try:
+            self._follow(batch)
+        except (HostFault, Forged, Malformed) as error:
+            caught(self._station, error, [head.note for head in batch.heads])
+            raise
+
+    def _follow(self, batch: Batch) -> None:
         station = self._station
         station.faults.pop("host", None)
         replica = station.replica
@@ -204,7 +217,7 @@ class Loop:
             size = parse_signed_head(head.note).head.size
             ahead = size - replica.state.size
             if 0 < ahead <= len(self._pending):
-                self._unsettled += replica.take(head.note, self._pending[:ahead])
+                self._unsettled += self._taken_from(head.note, self._pending[:ahead])
                 del self._pending[:ahead]
                 self._settle()
         for head in batch.heads:
@@ -215,6 +228,7 @@ class Loop:
         newest = max((parse_signed_head(head.note).head.size for head in batch.heads), default=0)
         if replica.state.size >= newest:
             self._in_step = station.may_speak = True
+        note_truncated(station, newest, len(batch.entries))
         if self._on_change:
             self._on_change(station)
 
@@ -224,21 +238,26 @@ class Loop:
             self._applied(*self._unsettled[0])
             del self._unsettled[0]
 
+    def _taken_from(self, note: bytes, leaves: list[bytes]) -> list[Applied]:
+        replica = self._station.replica
+        try:
+            return replica.take(note, leaves)
+        except Forged as error:
+            raise investigate(replica, self._station.remote, note, error) from error
+
     def _applied(self, entry: Entry, outcome: Outcome) -> None:
         station, statement = self._station, entry.statement
         if statement.author == station.member:
             if station.journal.holds(statement.id):
-                self._own.append((statement.id, entry.index))
+                station.logged(statement.id, entry.index)
             else:
                 self._rounds.lost_memory(entry)
         self._rounds.applied(entry, outcome)
 
     def _flush(self) -> None:
-        """Make durable what was taken: entries, and which of mine are among them."""
-        self._station.replica.flush()
-        if self._own:
-            self._station.journal.logged_all(self._own)
-            self._own = []
+        """Make durable what was taken, and let the mirror show it."""
+        self._station.flush()
+        self._peers.publish()
 
     def _fulfil(self, wish: Wish) -> None:
         # What it says is delivered with the rest: it is kept, so a host that is away is no error.
@@ -255,6 +274,8 @@ class Loop:
     def _work(self) -> None:
         """Do everything that is owed now, then cosign and deliver."""
         self._retry = False
+        if self._station.halted:
+            return
         # A statement said here changes what is owed only once it is logged, so one pass is
         # enough; the next entries wake the loop again.
         for duty in duties(
@@ -266,7 +287,8 @@ class Loop:
             self._perform(duty)
         # What one member or study lacks keeps nothing else back.
         self._send(self._station.deliver)
-        self._send(self._cosign)
+        self._send(self._cosigner.cosign)
+        self._send(self._peers.publish)
 
     def _send(self, send: Callable[[], None]) -> None:
         try:
@@ -285,7 +307,7 @@ class Loop:
         try:
             if is_said(self._station, duty):
                 return  # on its way to the log
-            self._dispatch(duty)
+            perform(self._station, self._rounds, duty)
             self._station.faults.pop(subject, None)
         except Unavailable as error:
             self._note(subject, error)
@@ -307,79 +329,14 @@ class Loop:
             LOG.warning("not done duty=%s why=%s", subject, text)
             self._station.faults[subject] = text
 
-    def _dispatch(self, duty: Duty) -> None:
-        station, rounds = self._station, self._rounds
-        match duty:
-            case SayFound():
-                found(station)
-            case SaySeen():
-                station.say(Seen())
-            case AskConsent():
-                consent(station, duty)
-            case SayEnrol():
-                enrol(station, duty)
-            case SayOpen() | SayStart():
-                rounds.say_derived(duty)
-            case SayJoin():
-                rounds.say_join(duty)
-            case SayReady():
-                rounds.say_ready(duty)
-            case SayResolve():
-                rounds.say_resolve(duty)
-            case SayCommit():
-                rounds.say_commit(duty)
-            case SayClose():
-                rounds.say_close(duty)
-            case SayConfirm():
-                say_confirm(station, duty)
-            case SayReveal():
-                say_reveal(station, duty)
-            case SayRecover():
-                say_recover(station, duty)
-            case SayAccept():
-                say_accept(station, duty)
-            case SayAbandon():
-                rounds.say_abandon(duty)
-            case SignRelease():
-                sign_release(station, duty)
-            case SayApprove():
-                approve(station, duty)
-            case _:
-                pass  # AskVote, AskApprove: people answer
-
-    def _cosign(self) -> None:
-        """Cosign the newest head: at once while something waits, else every few seconds."""
-        station = self._station
-        newest, last = station.replica.newest(), station.journal.last_cosigned()
-        held, now_s = station.replica.state.keys.get(station.member), station.clock()
-        if newest is None or held is None or held.keys.head != station.keys.public_head:
-            return  # it is no member (yet), or holds other keys than those in force
-        # The line of a head may not have arrived, so until it has, it is made and sent again.
-        again = last == (newest.size, newest.root) and self._handed_in < newest.size
-        if last is not None and newest.size <= last[0] and not again:
-            return
-        due = now_s - self._cosigned_at_s >= station.settings.cosign_every_s
-        if not due and not something_waits(station.replica.state, station.replica.final_size):
-            return
-        try:
-            self._flush()  # a cosignature means: stored and replayed
-        except Unavailable as error:
-            self._note("disk", error)
-            raise
-        # From here on this node has spoken for the head, whether or not the line arrives.
-        station.journal.cosigned(last, (newest.size, newest.root))
-        self._cosigned_at_s = now_s
-        line = cosign(newest, station.member, station.keys.head, now_s).line()
-        note = station.replica.newest_note()
-        station.remote.post_cosignature(newest.size, line, note)
-        self._handed_in = newest.size
-        station.faults.pop("cosign", None)
-
     # -- the long-poll ------------------------------------------------------------------------
 
     def _poll(self) -> None:
         station = self._station
         while not self._stopping.is_set():
+            if station.halted:
+                self._stopping.wait(RETRY_S)
+                continue
             try:
                 batch = station.remote.entries(
                     station.replica.state.size + len(self._pending),
@@ -393,5 +350,5 @@ class Loop:
             self._taken.clear()
             self._events.put(batch)
             self._taken.wait()
-            if "disk" in station.faults:
+            if "disk" in station.faults or TRUNCATED in station.faults:
                 self._stopping.wait(RETRY_S)

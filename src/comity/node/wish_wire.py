@@ -14,20 +14,20 @@ import msgspec
 from msgspec import Meta, Struct
 
 from comity.errors import Misconfigured
-from comity.node import wishes
+from comity.node import evidence_wishes, wishes
 from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
+from comity.node.evidence_wishes import (
+    EvidenceChecked,
+    EvidenceList,
+    EvidenceShown,
+    HeadCompared,
+    HeadShown,
+)
 from comity.node.exporting import ExportTask, LogExported, export_log, export_task
+from comity.node.pages import ENTRIES_MAX, EntryProof, EntryShown, Logged, LogPage
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
 from comity.node.releasing import Written
-from comity.node.reports import (
-    ENTRIES_MAX,
-    AnchorText,
-    EntryProof,
-    EntryShown,
-    Logged,
-    LogPage,
-    Status,
-)
+from comity.node.reports import AnchorText, Status
 from comity.node.station import Station
 from comity.node.wishes import Said
 from comity.statements.fields import Count, SlugField, StatementIdField, TextField
@@ -186,6 +186,37 @@ class EvaluateStudy(Struct, frozen=True, tag="study-evaluate", forbid_unknown_fi
     study: _Name
 
 
+@final
+class ListEvidence(Struct, frozen=True, tag="evidence-list", forbid_unknown_fields=True):
+    """`evidence_wishes.list_evidence`."""
+
+
+@final
+class ShowEvidence(Struct, frozen=True, tag="evidence-show", forbid_unknown_fields=True):
+    """`evidence_wishes.show_evidence`."""
+
+    name: _Name
+
+
+@final
+class CheckEvidence(Struct, frozen=True, tag="evidence-check", forbid_unknown_fields=True):
+    """`evidence_wishes.check_file`. file: absolute."""
+
+    file: _Path
+
+
+@final
+class ShowHead(Struct, frozen=True, tag="head-show", forbid_unknown_fields=True):
+    """`evidence_wishes.show_head`."""
+
+
+@final
+class CompareHead(Struct, frozen=True, tag="head-compare", forbid_unknown_fields=True):
+    """`evidence_wishes.compare_head`. file: absolute."""
+
+    file: _Path
+
+
 Wish = (
     AskStatus
     | DeclareDataset
@@ -205,6 +236,11 @@ Wish = (
     | ShowAnchor
     | AskLogged
     | EvaluateStudy
+    | ListEvidence
+    | ShowEvidence
+    | CheckEvidence
+    | ShowHead
+    | CompareHead
 )
 
 Result = (
@@ -218,6 +254,11 @@ Result = (
     | Logged
     | Evaluation
     | Written
+    | EvidenceList
+    | EvidenceShown
+    | EvidenceChecked
+    | HeadShown
+    | HeadCompared
 )
 
 
@@ -280,6 +321,24 @@ def fulfil(wish: Wish, station: Station) -> Result:
             return wishes.logged(station, wish.statement, wish.start)
         case EvaluateStudy():
             return wishes.evaluate(station, wish.study)
+        case _:
+            return _fulfil_about_evidence(wish, station)
+
+
+def _fulfil_about_evidence(
+    wish: ListEvidence | ShowEvidence | CheckEvidence | ShowHead | CompareHead, station: Station
+) -> Result:
+    match wish:
+        case ListEvidence():
+            return evidence_wishes.list_evidence(station)
+        case ShowEvidence():
+            return evidence_wishes.show_evidence(station, wish.name)
+        case CheckEvidence():
+            return evidence_wishes.check_file(station, Path(wish.file))
+        case ShowHead():
+            return evidence_wishes.show_head(station)
+        case CompareHead():
+            return evidence_wishes.compare_head(station, Path(wish.file))
         case _:
             assert_never(wish)
 

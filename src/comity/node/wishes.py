@@ -22,6 +22,10 @@ from comity.errors import Misconfigured, Refused, Rule
 from comity.node.evaluating import Evaluation as Evaluation
 from comity.node.evaluating import evaluate as evaluate
 from comity.node.lookup import find_proposal, find_study
+from comity.node.pages import log_entries as log_entries
+from comity.node.pages import logged as logged
+from comity.node.pages import prove_entry as prove_entry
+from comity.node.pages import show_entry as show_entry
 from comity.node.planning import PlanTerms as PlanTerms
 from comity.node.planning import StudyParts as StudyParts
 from comity.node.planning import plan_of, study_parts
@@ -30,10 +34,6 @@ from comity.node.releasing import Written as Written
 from comity.node.releasing import release_motion
 from comity.node.releasing import write_release as write_release
 from comity.node.reports import anchor as anchor
-from comity.node.reports import log_entries as log_entries
-from comity.node.reports import logged as logged
-from comity.node.reports import prove_entry as prove_entry
-from comity.node.reports import show_entry as show_entry
 from comity.node.reports import status as status
 from comity.node.station import Station, random_bytes
 from comity.statements.entries import Body
