@@ -248,7 +248,9 @@ def test_a_strangers_application_is_judged_before_it_enters(
     with pytest.raises(Refused) as refused:
         world.say(NEW, apply_body(NEW))
     assert refused.value.rule is Rule.ID_TAKEN
+    # A member has what it asks for: void, whatever keys it brings.
     assert world.say(world.members[0], apply_body(NEW)) == Void(Rule.ID_TAKEN)
+    assert world.say(world.members[0], stolen) == Void(Rule.ID_TAKEN)
 
 
 def test_an_admission_names_the_keys_applied_with_and_is_moved_once() -> None:

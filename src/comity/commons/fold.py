@@ -115,7 +115,8 @@ def admit(state: State, tree: Tree, envelope: bytes) -> Entry:
             f"expected a head of this log of size {oldest} to {state.size}; "
             f"size {said.head_size} has another root here, or none",
         )
-    _check_signed(unverified, statement_key)
+    brings_keys = isinstance(said.body, CommonsFound) or stranger
+    _check_signed(unverified, statement_key, brings_keys=brings_keys)
     return Entry(state.size, envelope, said)
 
 
@@ -225,10 +226,10 @@ def _is_root(state: State, tree: Tree, said: Statement) -> bool:
     return named == state.head or tree.root(said.head_size) == said.head_root
 
 
-def _check_signed(unverified: Unverified, statement_key: bytes) -> None:
-    said = check_envelope(unverified, statement_key)
-    if isinstance(said.body, CommonsFound | MemberApply):
-        check_possession(said.body.key_set, said.body.possession)
+def _check_signed(unverified: Unverified, statement_key: bytes, *, brings_keys: bool) -> None:
+    body = check_envelope(unverified, statement_key).body
+    if brings_keys and isinstance(body, CommonsFound | MemberApply):
+        check_possession(body.key_set, body.possession)
 
 
 def _moved(state: State, entry: Entry) -> State:
