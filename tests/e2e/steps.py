@@ -125,6 +125,7 @@ class Desk:
     def sync(self) -> None:
         """Only take what the host has."""
         batch = self.station.remote.entries(self.state.size + len(self.loop._pending))
+        self.loop._settle()
         self.loop._take(batch)
 
     def owed(self) -> tuple[Duty, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import shutil
 import threading
@@ -128,6 +129,34 @@ def test_a_wish_that_fails_ends_neither_the_loop_nor_the_one_who_asked(tmp_path:
 
     assert isinstance(fulfilled(desk, fails), Unavailable)
     desk.close()
+
+
+def test_what_cannot_be_settled_holds_up_neither_the_long_poll_nor_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full, and entries wait for it: poller and wish get their answer all the same."""
+    clock, port = Clock(), free_port()
+    places = found_places(tmp_path, ("a", "b", "c"), table=TABLE)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with hosted(places, clock, port):
+        desks = desks_of(places, clock, port)
+        turns(desks, 6)
+        desk = desks[0]
+        batch = desk.station.remote.entries(desk.state.size)
+        monkeypatch.setattr(desk.loop, "_settle", full)
+        desk.loop._taken.clear()
+        desk.loop._serve(batch)
+        assert desk.loop._taken.is_set()
+        assert "No space left" in desk.station.faults["disk"]
+        assert "No space left" in str(fulfilled(desk, wishes.status))
+        monkeypatch.undo()
+        assert not isinstance(fulfilled(desk, wishes.status), ComityError)
+        assert "disk" not in desk.station.faults
+    for desk in desks:
+        desk.close()
 
 
 def fulfilled(desk: Desk, fulfil: Callable[[Station], object]) -> object:

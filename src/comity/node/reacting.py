@@ -94,11 +94,11 @@ def proven_against_host(station: Station) -> str | None:
     host = replica.state.keys.get(replica.state.host)
     if host is None:
         return None
-    # The keys in force now: what an earlier host key did is no fault of the one that signs now.
-    in_force = {member: [key_set.keys] for member, key_set in replica.state.keys.items()}
+    # The host's keys in force now: what an earlier key of it did is no fault of this one.
+    keys = {**replica.known_keys.keys, replica.state.host: [host.keys]}
     for name, evidence in station.alarms.evidence():
         try:
-            found = check_evidence(evidence, KnownKeys(in_force, replica.origin), replica.judge)
+            found = check_evidence(evidence, KnownKeys(keys, replica.origin), replica.judge)
         except (Malformed, Forged):
             continue
         against_host = found.kind in ("host", "inadmissible")

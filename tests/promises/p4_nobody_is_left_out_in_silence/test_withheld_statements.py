@@ -20,9 +20,9 @@ from comity.log.evidence import check_evidence
 from comity.node import wishes
 from comity.node.answers import Posted
 from comity.node.relaying import KEPT_PER_AUTHOR_MAX, bulk_of, must_be_logged
-from comity.statements.governing import Seen
+from comity.statements.governing import AdmitMotion, HostMotion, Seen, proposal_of
 from comity.statements.wire import Draft, read, sign
-from comity.values import DAY_S, MemberId, StatementId
+from comity.values import DAY_S, Digest, MemberId, StatementId
 from tests.e2e.prepared import Make
 from tests.e2e.steps import Desk, World
 
@@ -171,6 +171,11 @@ def test_nobody_stops_the_others_with_what_a_host_need_not_log(
             said = read(entry).statement
             if said.body.tag == "study.register":
                 assert any(bulk_of(said.body))
+        for motion in (
+            HostMotion(member=MemberId("m1")),
+            AdmitMotion(member=MemberId("new-member"), keys=Digest("0" * 64)),
+        ):
+            assert not any(bulk_of(proposal_of(motion))), "who hosts needs nobody's bytes"
         with pytest.raises(Refused) as refused:
             for ahead in range(3, KEPT_PER_AUTHOR_MAX + 4):
                 relay.take(node.state, draft(liar, ahead=ahead))
