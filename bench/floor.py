@@ -35,12 +35,12 @@ from starlette.routing import Route
 from bench.machine import Party, intervals, report
 from comity.aggregation.masks import Words
 from comity.aggregation.ring import Carries, add_into, chunk_count, chunk_words
-from comity.host.bodies import FileRange, Room, Times, pieces_of
-from comity.host.serve import CONNECTIONS_MAX, KEEP_ALIVE_S, _Protocol
 from comity.node.http_client import HttpClient, Limits
 from comity.node.remote import PIECE_BYTES
 from comity.storage.memory import keep_freed_memory
 from comity.values import CHUNK_WORDS
+from comity.web.bodies import FileRange, Room, Times, pieces_of
+from comity.web.server import CONNECTIONS_MAX, KEEP_ALIVE_S, _Protocol
 
 SUM_BYTES: Final = 5
 WORD_BYTES: Final = 4

@@ -22,7 +22,8 @@ from comity.host.serve import run_host
 from comity.node import wishes
 from comity.node.keyfile import Unencrypted, load_host_key, load_keys
 from comity.node.loop import Loop
-from comity.node.station import Station, open_station
+from comity.node.opening import open_station
+from comity.node.station import Station
 
 
 def host(folder: Path, member_folder: Path) -> None:

@@ -3,8 +3,8 @@
     python -m bench.run [--quick] [--only NAME ...] [--folder DIR]
 
 Everything runs in real processes on loopback, each next to its floor in the same run. NAME is
-small, big, memory, replay, takeover or same. The exit status says whether it could be measured,
-not whether targets are met: a shared machine is no judge.
+small, big, memory, replay, takeover, same or storm. The exit status says whether it could be
+measured, not whether targets are met: a shared machine is no judge.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Final, NoReturn, final
 
 from rich.console import Console
-from rich.table import Table
 
 from bench.arithmetic import measure_arithmetic
 from bench.floor import measure_floor
@@ -29,6 +28,8 @@ from bench.machine import Broken, Party
 from bench.plain import train_plain
 from bench.replay import MORE
 from bench.rounds import TABLE, WORD_BYTES, Measured, measure_rounds, write_study
+from bench.storm import measure_storm
+from bench.table import Row, about, in_vectors, print_rows, processor_times, spread
 from comity.values import words_of_vector
 
 ROUND_S_MAX: Final = 0.30
@@ -43,6 +44,7 @@ JOIN_S_MAX: Final = 30.0
 DEARER_MAX: Final = 1.5
 """How much dearer an entry may be after the replay than during it, to count as incremental."""
 QUIET_LOAD: Final = 0.5
+STORM_EVERY_S: Final = 2.0
 
 
 @final
@@ -59,23 +61,12 @@ class Sizes:
     many_rounds: int
     floor_rounds: int
     statements: int
+    storm_members: int
+    storm_rounds: int
 
 
-FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000)
-QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table. met: None when not judged."""
-
-    work: str
-    measured: str
-    floor: str
-    ratio: str
-    target: str
-    met: bool | None
+FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000, 4, 30)
+QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300, 3, 3)
 
 
 @final
@@ -96,9 +87,9 @@ class Bench:
         seconds, least = statistics.median(measured.seconds), statistics.median(floor)
         return [
             Row(
-                f"secure, verified round: {_about(sizes.members, sizes.small)}",
-                _spread(measured.seconds),
-                _spread(floor),
+                f"secure, verified round: {about(sizes.members, sizes.small)}",
+                spread(measured.seconds),
+                spread(floor),
                 f"{seconds / least:.1f}",
                 f"at most {ROUND_S_MAX:.2f} s",
                 seconds <= ROUND_S_MAX,
@@ -116,16 +107,17 @@ class Bench:
         cores = os.cpu_count() or 1
         bound_s = (sizes.members * alone.member_s + alone.host_s) / cores
         self.notes.append(
-            f"big: the protocol's arithmetic alone is {1000 * alone.member_s:.0f} ms a member and"
+            f"big: the protocol's arithmetic alone is {1000 * alone.member_s:.0f} ms a member"
+            f" (SHA-256 and AES of the library: {1000 * alone.prescribed_s:.0f} ms) and"
             f" {1000 * alone.host_s:.0f} ms at the host; {sizes.members} members on {cores} cores"
             f" take {bound_s:.2f} s for it, with the floor {bound_s + least:.2f} s or"
-            f" {(bound_s + least) / least:.1f} floors: nothing that runs all of them here is faster"
+            f" {(bound_s + least) / least:.1f} floors, before log, disk, statements and waiting"
         )
         return [
             Row(
-                f"secure, verified round: {_about(sizes.members, sizes.big)}",
-                _spread(measured.seconds),
-                _spread(floor),
+                f"secure, verified round: {about(sizes.members, sizes.big)}",
+                spread(measured.seconds),
+                spread(floor),
                 f"{ratio:.1f}",
                 f"at most {FLOORS_MAX} floors",
                 ratio <= FLOORS_MAX,
@@ -148,7 +140,7 @@ class Bench:
         return [
             Row(
                 f"peak memory of the host above idle, {what}",
-                _vectors(hosts),
+                in_vectors(hosts),
                 "",
                 "",
                 f"at most {HOST_VECTORS_MAX} vectors, the same (within {HOST_VECTORS_APART_MAX})",
@@ -156,7 +148,7 @@ class Bench:
             ),
             Row(
                 f"peak memory of a node above idle (the largest), {what}",
-                _vectors(nodes),
+                in_vectors(nodes),
                 "",
                 "",
                 f"at most {NODE_VECTORS_MAX} vectors",
@@ -254,6 +246,37 @@ class Bench:
             ),
         ]
 
+    def storm(self) -> list[Row]:
+        """Rounds while programs are killed."""
+        sizes = self.sizes
+        self.console.print(
+            f"storm: {sizes.storm_rounds} rounds, a kill every {STORM_EVERY_S:.0f} s"
+        )
+        with tempfile.TemporaryDirectory(dir=self.folder) as place:
+            try:
+                found = measure_storm(
+                    Path(place),
+                    members=sizes.storm_members,
+                    rounds=sizes.storm_rounds,
+                    every_s=STORM_EVERY_S,
+                    seed=1,
+                    limit_s=60 + 30 * sizes.storm_rounds,
+                )
+            except AssertionError as error:
+                raise Broken(str(error)) from None
+        accepted = len(found.models)
+        return [
+            Row(
+                f"kill -9 every {STORM_EVERY_S:.0f} s: {sizes.storm_members} members and the host",
+                f"{accepted} of {accepted} rounds, {found.attempts} attempts,"
+                f" {found.kills.total()} kills in {found.seconds:.0f} s",
+                "",
+                "",
+                "every first attempt accepted, the same bits",
+                found.harmless,
+            )
+        ]
+
     def _beside_floor(
         self, name: str, parameters: int, rounds: int
     ) -> tuple[list[float], Measured]:
@@ -261,7 +284,7 @@ class Bench:
         floor = self._floor(name, parameters)
         measured = self._rounds(name, self.sizes.members, parameters, rounds)
         floor += self._floor(name, parameters)
-        self.notes.append(f"{name}: processor time per round: {_cpu(measured)}")
+        self.notes.append(f"{name}: processor time per round: {processor_times(measured)}")
         return floor, measured
 
     def _floor(self, name: str, parameters: int) -> list[float]:
@@ -270,7 +293,7 @@ class Bench:
             found = measure_floor(
                 Path(place), words=words, clients=sizes.members, rounds=sizes.floor_rounds + 1
             )
-        self.console.print(f"{name}: floor {_spread(found)}")
+        self.console.print(f"{name}: floor {spread(found)}")
         return found
 
     def _rounds(self, name: str, members: int, parameters: int, rounds: int) -> Measured:
@@ -293,6 +316,7 @@ NAMES: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "replay": Bench.replay,
     "takeover": Bench.takeover,
     "same": Bench.same,
+    "storm": Bench.storm,
 }
 
 
@@ -320,46 +344,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except Broken as error:
                 failed = True
                 console.print(f"{name}: NOT MEASURED: {error}")
-    _print(console, rows, bench.notes, judged=not chosen.quick)
+    print_rows(console, rows, bench.notes, judged=not chosen.quick)
     return 1 if failed else 0
-
-
-def _print(console: Console, rows: list[Row], notes: list[str], *, judged: bool) -> None:
-    table = Table(show_lines=True)
-    for column in ("work", "measured: median [min-max]", "floor", "ratio", "target", ""):
-        table.add_column(column)
-    verdicts = {True: "met", False: "NOT MET", None: ""}
-    for row in rows:
-        verdict = verdicts[row.met] if judged else "not judged"
-        table.add_row(row.work, row.measured, row.floor, row.ratio, row.target, verdict)
-    console.print(table)
-    for note in notes:
-        console.print(note)
-    console.print(
-        "Rounds after the first, all processes on this machine. The floor: the same bytes over the"
-        " same HTTP stack, summed; no training, quantising, masks, hashes, signatures, checks, log,"
-        " staging of uploads, fsync, next model. A vector: 4 bytes a parameter."
-    )
-
-
-def _about(members: int, parameters: int) -> str:
-    return f"{members} members, {parameters:,} parameters ({WORD_BYTES * parameters / 1e6:.4g} MB)"
-
-
-def _spread(seconds: list[float]) -> str:
-    low, high = min(seconds), max(seconds)
-    return f"{statistics.median(seconds):.3f} s [{low:.3f}-{high:.3f}], n={len(seconds)}"
-
-
-def _vectors(found: list[float]) -> str:
-    return " and ".join(f"{one:.2f}" for one in found) + " vectors"
-
-
-def _cpu(measured: Measured) -> str:
-    node = statistics.mean(usage.cpu_s_per_round for usage in measured.nodes)
-    study = statistics.mean(measured.studies)
-    host = measured.host.cpu_s_per_round
-    return f"host {host * 1e3:.0f} ms, a node {node * 1e3:.0f} ms, its study {study * 1e3:.0f} ms"
 
 
 def _leave(number: int, _: object) -> NoReturn:

@@ -25,11 +25,11 @@ from comity.commons.charter import charter_bytes
 from comity.host.serve import HostServer
 from comity.log.heads import TreeHead, cosign, origin_of, sign_head
 from comity.log.merkle import leaf_hash
+from comity.node.governing_wire import ApproveEpoch, OfferToHost
 from comity.node.keyfile import MemberKeys
 from comity.node.loop import Loop
+from comity.node.opening import open_station
 from comity.node.settings import NodeSettings, write_node_settings
-from comity.node.station import open_station
-from comity.node.wish_wire import ApproveEpoch, OfferToHost
 from comity.node.wishes import Said
 from comity.statements.governing import Seen
 from comity.statements.wire import read

@@ -45,7 +45,7 @@ SECTIONS: Final[tuple[tuple[str, tuple[Rule, ...]], ...]] = (
             Rule.SERIAL_NOT_NEXT,
         ),
     ),
-    ("Votes and releases", (Rule.BASE_CHANGED, Rule.VOTE_CLOSED, Rule.NOT_DECIDED)),
+    ("Votes and releases", (Rule.BASE_CHANGED, Rule.VOTE_CLOSED, Rule.NOT_DECIDED, Rule.NO_REASON)),
     (
         "Rounds",
         (
@@ -180,7 +180,15 @@ MEANINGS: Final[dict[Rule, tuple[str, str]]] = {
         "The proposal is not about the study's newest accepted result.",
         "Propose the newest one.",
     ),
-    Rule.VOTE_CLOSED: ("The vote is decided.", "Open a new proposal."),
+    Rule.VOTE_CLOSED: (
+        "The vote is decided, or is not at the stage for this: ballots while it is open, an answer "
+        "while objections wait for one.",
+        "Look at `comity status`; if it is decided, open a new proposal.",
+    ),
+    Rule.NO_REASON: (
+        "An objection without a reason, or an answer without text.",
+        "Say what is wrong and what would remove the objection.",
+    ),
     Rule.NOT_DECIDED: (
         "No decision for this manifest and this model stands.",
         "Wait for the vote; sign only what was decided.",

@@ -34,7 +34,7 @@ BANNED_WORDS = {"common", "util", "utils", "helper", "helpers", "base", "misc"}
 BANNED_WORDS |= {"manager", "handler", "engine", "context"}
 BANNED_FIRST = {"process", "do"}
 BANNED_ALONE = {"process", "do", "act", "agent", "data", "checkpoint", "proof", "key"}
-OUTERMOST = ("host/", "node/loop.py", "node/sandbox_study.py", "cli/main.py")
+OUTERMOST = ("host/", "web/answering.py", "node/loop.py", "node/sandbox_study.py", "cli/main.py")
 """Where an error of any kind may end its way: the loops of host, node, study process, command."""
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

@@ -71,6 +71,7 @@ class Rule(Enum):
     BASE_CHANGED = "base-changed"
     VOTE_CLOSED = "vote-closed"
     NOT_DECIDED = "not-decided"
+    NO_REASON = "no-reason"
     # rounds
     NOT_AS_DERIVED = "not-as-derived"
     ATTEMPT_NOT_ENDED = "attempt-not-ended"

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
+from enum import Enum
 from typing import Final, NewType
 
 Digest = NewType("Digest", str)
@@ -32,6 +33,13 @@ DatasetId = NewType("DatasetId", str)
 
 Seat = NewType("Seat", int)
 """Place in the roster of an attempt, from 1."""
+
+
+class PlainHttp(Enum):
+    """Given in place of TLS by who wants plain HTTP between machines, say to a reverse proxy."""
+
+    ON_PURPOSE = "on-purpose"
+
 
 # patterns (msgspec searches, so they are anchored; \\Z, because $ would let a newline pass)
 DIGEST_PATTERN: Final = r"\A[0-9a-f]{64}\Z"

@@ -107,9 +107,11 @@ def test_attack_15_a_forged_sum_fails_the_check(change: str) -> None:
 
 def test_attack_16_production_numbers_are_not_toys() -> None:
     # The harness below finds collisions in a toy field; the real one has these sizes.
-    sigma, rho = challenge(CLOSE, 2 * ROW_WORDS + 1)
-    assert FIELD == 2**127 - 1 and sigma.shape == (ROW_WORDS, 8) and len(rho) == 3
-    assert sigma.max() == 65_535 and max(rho) >> 120
+    made = challenge(CLOSE, 2 * ROW_WORDS + 1)
+    low, high, rho = made.low_limbs, made.high_limbs, made.rho
+    assert FIELD == 2**127 - 1 and len(rho) == 3
+    assert low.shape == (ROW_WORDS, 16) and high.shape == (ROW_WORDS, 8)
+    assert low.max() == 255 and high.max() == 65_535 and max(rho) >> 120
     # Offline grinding in the same construction over 2**7 - 1: forgeries pass at about 1/127.
     passed = 0
     for trial in range(20_000):
@@ -120,7 +122,8 @@ def test_attack_16_production_numbers_are_not_toys() -> None:
 
 def test_attack_16_the_challenge_hangs_on_the_close() -> None:
     one, other = challenge(CLOSE, 8), challenge(sha256(b"other close"), 8)
-    assert not np.array_equal(one[0], other[0]) and one[1] != other[1]
+    assert not np.array_equal(one.low_limbs, other.low_limbs) and one.rho != other.rho
+    assert not np.array_equal(one.high_limbs, other.high_limbs)
 
 
 @pytest.mark.parametrize(
@@ -148,3 +151,10 @@ def test_products_are_exact_at_the_largest_limbs() -> None:
     # Every word is the same, so T is (2**40 - 1) times T of ones.
     ones = parse_check_value(fast(np.ones(16 * ROW_WORDS, dtype=np.uint32)))
     assert parse_check_value(rows) == ones * (2**40 - 1) % FIELD
+
+
+def test_the_largest_words_and_carries_are_exact() -> None:
+    length = 2 * ROW_WORDS + 3
+    lo = np.full(length, 2**32 - 1, dtype=np.uint32)
+    hi = np.full(length, 255, dtype=np.uint8)
+    assert fast(lo, hi) == slow(CLOSE, [2**40 - 1] * length)

@@ -81,6 +81,7 @@ def test_all_rows_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "replaying a log",
         "secure aggregation",
         "processor time",
+        "kill -9",
     ):
         assert words in printed
     assert list(tmp_path.iterdir()) == []

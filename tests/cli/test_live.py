@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from comity.errors import ExitCode
-from comity.node import founding
+from comity.node import chartering, founding
 from comity.node.keyfile import Unencrypted, load_keys
 from comity.release.anchor import parse_anchor
 from tests.cli.commands import Terminal, start
@@ -52,14 +53,14 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         Path(founding.new_identity(root / name, name, passphrase=Unencrypted.ON_PURPOSE).id_file)
         for name in MEMBERS
     ]
-    charter = founding.new_charter(root / "charter.toml", name="Live", host="a", ids=ids)
+    charter = chartering.new_charter(root / "charter.toml", name="Live", host="a", ids=ids)
     for name in MEMBERS:
         keys = load_keys(root / name / founding.KEYS, passphrase=Unencrypted.ON_PURPOSE)
         founding.enter_commons(
             root / name, charter, keys=keys, host_url="http://127.0.0.1:9", sandbox="warn"
         )
     serve = ("host", "serve", "--listen", "127.0.0.1:0", "--folder", root / "a", "--json", PLAIN)
-    host = start(*serve)
+    host = start(*serve, "--tiles", root / "tiles")
     url = str(_first_line(host)["url"])
     for name in MEMBERS:
         settings = root / name / "node.toml"
@@ -88,6 +89,39 @@ def test_founding_ends_with_a_final_head_for_everybody(live: Live, comity: Termi
     assert all(anchor.commons == live.commons and anchor.size >= 3 for anchor in parsed)
     told = comity("host", "status", *live.folder("b"), "--json").json()
     assert (told["commons"], told["founded"], told["host"]) == (live.commons, True, "a")
+
+
+def test_the_host_and_every_node_export_the_same_log(
+    live: Live, comity: Terminal, tmp_path: Path
+) -> None:
+    anchor = tmp_path / "anchor.txt"
+    anchor.write_text(comity("anchor", "show", *live.folder("b")).out)
+    check = ("log", "check", live.root / "tiles", "--anchor", anchor)
+    checked = comity(*check)
+    for _ in range(100):
+        if "cut off, or an old copy" not in checked.out:
+            break  # else the host is about to write what this node knows to be final already
+        time.sleep(0.05)
+        checked = comity(*check)
+    assert checked.code == ExitCode.DONE, checked.out
+    node = start("node", "run", *live.folder("b"), "--json", PLAIN)
+    try:
+        _first_line(node)
+        done = comity("log", "export", tmp_path / "of-b", *live.folder("b"), "--json")
+        assert done.code == ExitCode.DONE, done.err
+        size = done.json()["size"]
+        assert comity("log", "check", tmp_path / "of-b", "--anchor", anchor).code == ExitCode.DONE
+        assert isinstance(size, int) and size >= 3
+    finally:
+        node.send_signal(signal.SIGTERM)
+        node.communicate(timeout=30)
+    entries = next((tmp_path / "of-b").glob("tile/entries/000.p/*")).read_bytes()
+    of_host = max((live.root / "tiles").glob("tile/entries/000.p/*"), key=lambda p: int(p.name))
+    shorter, longer = sorted((entries, of_host.read_bytes()), key=len)
+    assert longer.startswith(shorter)
+    ran = comity("doctor", *live.folder("b"), "--json").json()
+    told = {each["tested"]: each["result"] for each in ran["findings"]}  # type: ignore[attr-defined]
+    assert {told[step] for step in ("name", "port", "TLS", "host", "clock")} == {"ok"}
 
 
 def test_a_command_without_a_node_opens_the_folder_and_waits_for_the_log(

@@ -15,13 +15,9 @@ from comity.commons.duties import duties, something_waits
 from comity.commons.epochs import pending_documents
 from comity.commons.state import Author, Done, Void
 from comity.errors import Forged, Refused, Rule
-from comity.log.evidence import host_fork
-from comity.log.heads import TreeHead, origin_of, sign_head
-from comity.log.merkle import Tree, leaf_hash
 from comity.statements.governing import AdmitMotion, HostMotion, Seen, VoteCast, proposal_of
 from comity.statements.keysets import key_set_digest, make_possession
 from comity.statements.membership import (
-    EvidenceFile,
     HostHandover,
     HostOffer,
     KeysRotate,
@@ -327,34 +323,3 @@ def test_an_offer_is_said_once_and_a_hand_over_needs_a_new_decision() -> None:
     approve(world, (b, c, d))
     assert world.state.host == a
     assert world.say(a, HostHandover(member=b)) == Void(Rule.NOT_DECIDED), "that yes is used up"
-
-
-# evidence
-
-
-def forked(world: World, signer: MemberId) -> str:
-    """Two heads that the host key of this member signed over histories that differ."""
-    origin = origin_of(world.state.commons)
-    leaves = [leaf_hash(leaf) for leaf in world.log]
-    main, other = Tree(leaves), Tree([*leaves[:-1], leaf_hash(b"another")])
-    key = keys_of(signer).host
-    heads = [sign_head(TreeHead(origin, tree.size, tree.root()), key) for tree in (other, main)]
-    return host_fork(heads[0], heads[1], main).decode()
-
-
-def test_evidence_is_filed_once_and_against_whose_key_signed() -> None:
-    world = World.of(4)
-    a, b, c, d = world.members
-    evidence = forked(world, a)
-    assert world.say(b, EvidenceFile(evidence=evidence, subject=c)) == Void(Rule.NOT_PROVEN)
-    assert world.say(b, EvidenceFile(evidence=evidence, subject=a)) == Done()
-    assert world.say(c, EvidenceFile(evidence=evidence, subject=a)) == Void(Rule.SAID_BEFORE)
-    filed = world.state.accusations[-1]
-    assert (filed.author, filed.subject) == (b, a)
-    # Retired keys still accuse; nothing of another commons does.
-    world.done(a, rotate_body(a))
-    approve(world, (b, c, d))
-    later = forked(world, a)
-    assert world.say(c, EvidenceFile(evidence=later, subject=a)) == Done()
-    elsewhere = forked(World.of(5), a)
-    assert world.say(c, EvidenceFile(evidence=elsewhere, subject=a)) == Void(Rule.NOT_PROVEN)

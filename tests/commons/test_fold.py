@@ -262,7 +262,7 @@ def _play(steps: list[Step], anything: list[Body]) -> Rounds:
         rule = fold.check(world.state, member, body, world.now_s)
         try:
             outcome = world.say(member, body)
-        except Refused:  # a commons.found of somebody else: it never enters the log
+        except (Forged, Refused):  # with keys of somebody else it never enters the log
             continue
         assert outcome == (Done() if rule is None else Void(rule))
         if isinstance(outcome, Void):

@@ -141,7 +141,7 @@ def test_a_vote_may_be_changed_until_it_is_decided() -> None:
 def test_only_the_electorate_votes() -> None:
     world, proposal = with_proposal(3)
     # All members are the electorate today, so the state is bent to see the rule.
-    narrow = replace(held(world, proposal), electorate=frozenset(world.members[1:]))
+    narrow = replace(held(world, proposal), groups=dict.fromkeys(world.members[1:], ""))
     world.bend(proposals={proposal: narrow})
     vote = VoteCast(choice="yes", proposal=proposal)
     assert world.say(world.members[0], vote) == Void(Rule.WRONG_PARTY)

@@ -23,10 +23,11 @@ from comity.commons.charter import charter_bytes
 from comity.errors import ComityError
 from comity.node.control import ask_node
 from comity.node.governing import HostReport
+from comity.node.governing_wire import AskHost
 from comity.node.keyfile import Unencrypted, write_keys
 from comity.node.reports import Status, StudyStatus
 from comity.node.settings import NodeSettings, write_node_settings
-from comity.node.wish_wire import AskHost, AskStatus, DeclareDataset, RegisterStudy, Result, Wish
+from comity.node.wish_wire import AskStatus, DeclareDataset, RegisterStudy, Result, Wish
 from tests.e2e.places import Place, Places, found_places, free_port
 from tests.e2e.small_study import table_of
 

@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from comity.node.control import ControlServer
 from comity.node.keyfile import Unencrypted, load_keys
 from comity.node.loop import Loop
-from comity.node.station import Station, open_station
+from comity.node.opening import open_station
+from comity.node.station import Station
 from comity.statements.wire import read
 from comity.storage.journal import SqliteJournal
 
@@ -80,9 +82,12 @@ def main(folder: Path, now_s: int, point: str) -> None:
     watch(station, Points(point))
     loop = Loop(station)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
+    control = ControlServer(station, loop.ask)
+    control.start()
     try:
         loop.run()
     finally:
+        control.close()
         station.close()
 
 

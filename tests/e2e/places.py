@@ -19,8 +19,9 @@ from comity.commons.charter import Charter, Founder, StudyBounds, charter_bytes,
 from comity.commons.state import State
 from comity.node.keyfile import MemberKeys, make_keys
 from comity.node.loop import Loop
+from comity.node.opening import open_station
 from comity.node.settings import NodeSettings, write_node_settings
-from comity.node.station import Station, open_station
+from comity.node.station import Station
 from comity.statements.governing import KeySet, PublicKeys
 from comity.statements.keysets import key_set_digest
 from comity.values import MemberId

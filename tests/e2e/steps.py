@@ -27,12 +27,13 @@ from comity.errors import ComityError, Refused, Rule, Unavailable
 from comity.host.serve import HostServer
 from comity.log.merkle import Tree, leaf_hash
 from comity.node.loop import Loop
+from comity.node.opening import open_station
 from comity.node.practice import Running
 from comity.node.remote import Remote
 from comity.node.rounds import round_tag
 from comity.node.settings import NodeSettings, write_node_settings
 from comity.node.stages import scope_of
-from comity.node.station import Station, describe, open_station
+from comity.node.station import Station, describe
 from comity.statements.entries import Body, Statement
 from comity.statements.rounds import RoundAbandon, RoundOpen
 from comity.statements.wire import Draft, read, sign
@@ -125,6 +126,7 @@ class Desk:
     def sync(self) -> None:
         """Only take what the host has."""
         batch = self.station.remote.entries(self.state.size + len(self.loop._pending))
+        self.loop._settle()
         self.loop._take(batch)
 
     def owed(self) -> tuple[Duty, ...]:

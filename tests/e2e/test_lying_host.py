@@ -16,10 +16,13 @@ import pytest
 from comity.aggregation.ring import SumRoot
 from comity.commons.attempts import Closing, Confirming, Masking, Revealing
 from comity.commons.revealing import expected_close
-from comity.errors import ComityError, Forged, HostFault, HostFaultKind, Unavailable
+from comity.errors import HostFault, HostFaultKind, Unavailable
 from comity.host import sums
 from comity.host.drafts import Verdict
+from comity.log.evidence import check_evidence
+from comity.log.evidence_forms import KnownKeys
 from comity.node import wishes
+from comity.node.reacting import proven_against_host
 from comity.node.vectors import WORD_BYTES
 from comity.statements.governing import Seen
 from comity.statements.rounds import RoundReveal
@@ -205,11 +208,14 @@ def forked(world: World, folder: Path) -> World:
     return World(places, world.clock, server, thread, [], world.study_id)
 
 
-@pytest.mark.parametrize(("longer", "error"), [(0, HostFault), (2, Forged)])
+@pytest.mark.parametrize("longer", [0, 2])
 def test_a_host_that_shows_another_history_is_caught(
-    commons: Make, tmp_path: Path, longer: int, error: type[ComityError]
+    commons: Make, tmp_path: Path, longer: int
 ) -> None:
-    """Attack 1 of the log: two histories of one host. The node stops; it sends no more."""
+    """Attack 1 of the log: two histories of one host. The node stops; it sends no more.
+
+    Where the other history is the longer one, its entries are fetched for the proof.
+    """
     with commons(4).world(tmp_path / "a") as world:
         base = world.state.size
         shutil.copytree(tmp_path / "a" / "host", tmp_path / "b" / "host")
@@ -235,8 +241,10 @@ def test_a_host_that_shows_another_history_is_caught(
                 victim.station.remote = Desk.remote_to(victim, other.server.url)
                 before = other.state.size
                 victim.step()
-                assert isinstance(victim.stopped, error), world.describe()
+                assert isinstance(victim.stopped, HostFault), world.describe()
+                assert victim.stopped.kind is HostFaultKind.SPLIT_VIEW
                 victim.step()
+                convicted(victim, "m0")
                 assert other.state.size == before
                 assert not [s for s in other.log()[base:] if s.author == "m2"]
             finally:
@@ -244,6 +252,22 @@ def test_a_host_that_shows_another_history_is_caught(
         finally:
             other.server.stop()
             other.thread.join(20)
+
+
+def convicted(victim: Desk, host: str) -> None:
+    """Evidence lies in the folder, survives a restart, and stops the node there too."""
+    (name, evidence), *_ = victim.station.alarms.evidence()
+    stranger = KnownKeys(victim.station.replica.known_keys.keys)
+    found = check_evidence(evidence, stranger)
+    assert (found.kind, found.accused, found.proven) == ("host", host, True)
+    assert [n for n in victim.station.alarms.names() if n.startswith("alarm-")]
+    assert any(o.subject == "host-fault" for o in wishes.status(victim.station).obstacles)
+    with pytest.raises(HostFault, match="nothing is said"):
+        victim.station.say(Seen())
+    victim.die()
+    victim.restart()
+    why = proven_against_host(victim.station)
+    assert why is not None and name in why
 
 
 def test_a_host_that_shows_an_older_head_is_caught(commons: Make, tmp_path: Path) -> None:

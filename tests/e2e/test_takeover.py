@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from comity.node.wish_wire import ApproveEpoch, CastVote, HandOver, OfferToHost
+from comity.node.governing_wire import ApproveEpoch, HandOver, OfferToHost
+from comity.node.wish_wire import CastVote
 from comity.node.wishes import Said
 from tests.e2e.institutions import Institution, Institutions
 from tests.e2e.small_study import study_text

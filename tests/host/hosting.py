@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from comity.commons import fold
 from comity.commons.state import Void
 from comity.errors import ComityError, Refused, Rule
-from comity.host.bodies import Times
 from comity.host.drafts import Logged
 from comity.host.serve import HostServer
 from comity.host.service import Host
@@ -26,6 +25,7 @@ from comity.statements.wire import Draft, read, sign
 from comity.storage.database import pass_by
 from comity.storage.ports import Hook
 from comity.values import BlobName, DatasetId, MemberId, sha256
+from comity.web.bodies import Times
 from tests.worlds import World, charter_of, digest, found_body, keys_of
 
 QUICK = Limits(connect_s=5, silence_s=5, answer_s=10, tries=3, pause_s=0.01, pause_s_max=0.05)
@@ -79,7 +79,7 @@ class Hosting:
 
     def token(self, member: MemberId) -> str:
         """A token to read with."""
-        return self.remote(member)._tokens.current()
+        return self.remote(member)._tokens.now()
 
     def say(self, member: MemberId, body: Body) -> Posted:
         """Say it in the world and to the host: both must come to the same."""

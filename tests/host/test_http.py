@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from comity.errors import Refused, Rule
-from comity.host.bodies import Times
 from comity.node.remote import Posted
 from comity.statements.governing import Seen
 from comity.statements.readers import ask_to_read
 from comity.values import MemberId, sha256
+from comity.web.bodies import Times
 from tests.host.asking import ask
 from tests.host.hosting import Hosting, chain, declare, hosting
 from tests.worlds import keys_of
@@ -147,7 +147,7 @@ def test_a_host_whose_clock_is_an_hour_off_says_so(hosted: Hosting) -> None:
 
 def test_a_token_ends_after_an_hour_and_a_remote_gets_a_new_one(hosted: Hosting) -> None:
     remote = hosted.remote(A)
-    token = remote._tokens.current()
+    token = remote._tokens.now()
     hosted.world.now_s += 3_599
     assert ask(hosted, "GET", "/entries?from=0", token=token)[0] == 200
     hosted.world.now_s += 1

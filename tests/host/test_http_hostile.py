@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from comity.errors import Unavailable
-from comity.host.bodies import Times
 from comity.host.http import PIECE_BYTES_MAX, POST_BYTES_MAX, WAIT_S_MAX
 from comity.values import BlobName, MemberId, sha256
+from comity.web.bodies import Times
 from tests.host.asking import ask, send
 from tests.host.hosting import Hosting, hosting
 

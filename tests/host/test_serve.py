@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from comity.errors import Misconfigured, Unavailable
-from comity.host.bodies import Times
 from comity.host.serve import HostServer
 from comity.node.remote import Remote
 from comity.values import BlobName, MemberId, sha256
+from comity.web.bodies import Times
 from tests.host.hosting import QUICK, Hosting, chain, declare, hosting
 from tests.storage.crashes import ROOT
 from tests.worlds import World, keys_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from comity.host.bodies import PIECE_BYTES_LEAST, ROOM_BYTES, Room
-from comity.host.told import BATCH_BYTES_MAX, LEAVES_MAX, Published, newest_leaves
 from comity.values import MemberId
+from comity.web.bodies import PIECE_BYTES_LEAST, ROOM_BYTES, Room
+from comity.web.told import BATCH_BYTES_MAX, LEAVES_MAX, Published, newest_leaves
 from tests.host.hosting import chain, declare, hosting, logged, open_host
 from tests.worlds import World
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from comity.log.evidence_forms import KnownKeys
 from comity.log.heads import Cosignature, SignedHead, TreeHead, cosign, origin_of, sign_head
 from comity.log.merkle import Tree, leaf_hash
+from comity.statements.governing import PublicKeys
 from comity.values import CommonsId, MemberId, sha256
 
 ORIGIN = origin_of(CommonsId(sha256(b"a charter")))
@@ -25,6 +27,23 @@ HOST = public_of(HOST_KEY)
 MEMBERS = tuple(MemberId(name) for name in ("hospital-a", "hospital-b", "uni-c", "bank-d"))
 HEAD_KEYS = {member: key_of(20 + at) for at, member in enumerate(MEMBERS)}
 KEYS = {member: public_of(key) for member, key in HEAD_KEYS.items()}
+STATEMENT_KEYS = {member: key_of(40 + at) for at, member in enumerate(MEMBERS)}
+HOST_KEYS = dict(zip(MEMBERS, (HOST_KEY, *map(key_of, (61, 62, 63))), strict=True))
+KNOWN = KnownKeys(
+    {
+        member: [
+            PublicKeys(
+                head=KEYS[member],
+                host=public_of(HOST_KEYS[member]),
+                model=bytes(65),
+                statement=public_of(STATEMENT_KEYS[member]),
+            )
+        ]
+        for member in MEMBERS
+    },
+    ORIGIN,
+)
+"""hospital-a hosts; nobody's model key is asked for."""
 QUORUM = 3
 
 

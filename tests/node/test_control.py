@@ -42,7 +42,8 @@ from comity.node.control import (
     error_of,
     failure_of,
 )
-from comity.node.reports import LogPage, Status
+from comity.node.pages import LogPage
+from comity.node.reports import Status
 from comity.node.station import Station
 from comity.node.wish_wire import AskStatus, GiveConsent, ListLog, ShowEntry, check_wish, fulfil
 from comity.storage.ports import SaidBefore

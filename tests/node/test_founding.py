@@ -10,7 +10,7 @@ import pytest
 from comity.commons.charter import Charter, charter_bytes, commons_id, parse_charter
 from comity.commons.gate import SitePolicy, parse_site
 from comity.errors import Forged, Malformed, Misconfigured, Refused, Rule
-from comity.node import founding
+from comity.node import chartering, founding
 from comity.node.keyfile import Unencrypted, load_keys
 from comity.node.settings import read_node_settings
 from tests.worlds import charter_of
@@ -33,7 +33,7 @@ def ids(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def _charter(ids: list[Path], folder: Path) -> Charter:
-    return founding.new_charter(folder / "charter.toml", name='The "first" é', host="a", ids=ids)
+    return chartering.new_charter(folder / "charter.toml", name='The "first" é', host="a", ids=ids)
 
 
 def test_a_charter_lists_the_founders_of_the_id_files(ids: list[Path], tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_charter_lists_the_founders_of_the_id_files(ids: list[Path], tmp_path:
 )
 def test_a_check_says_what_the_quorum_means(count: int, quorum: int, words: str) -> None:
     charter = charter_of(count, quorum=quorum)
-    summary = founding.check_charter(charter)
+    summary = chartering.check_charter(charter)
     assert summary.commons == commons_id(charter)
     assert words in "; ".join((*summary.meaning, *summary.warnings))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import shutil
 import threading
@@ -14,7 +15,7 @@ import pytest
 from comity.errors import ComityError, Unavailable
 from comity.host.serve import HostServer
 from comity.node import wishes
-from comity.node.events import Wish
+from comity.node.events import Heard, Wish
 from comity.node.station import Station
 from comity.statements.governing import Seen
 from comity.values import SEEN_INTERVAL_S
@@ -130,6 +131,34 @@ def test_a_wish_that_fails_ends_neither_the_loop_nor_the_one_who_asked(tmp_path:
     desk.close()
 
 
+def test_what_cannot_be_settled_holds_up_neither_the_long_poll_nor_who_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full, and entries wait for it: poller and wish get their answer all the same."""
+    clock, port = Clock(), free_port()
+    places = found_places(tmp_path, ("a", "b", "c"), table=TABLE)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with hosted(places, clock, port):
+        desks = desks_of(places, clock, port)
+        turns(desks, 6)
+        desk = desks[0]
+        batch = desk.station.remote.entries(desk.state.size)
+        monkeypatch.setattr(desk.loop, "_settle", full)
+        desk.loop._poller._taken.clear()
+        desk.loop._serve(Heard(desk.station.remote, batch))
+        assert desk.loop._poller._taken.is_set()
+        assert "No space left" in desk.station.faults["disk"]
+        assert "No space left" in str(fulfilled(desk, wishes.status))
+        monkeypatch.undo()
+        assert not isinstance(fulfilled(desk, wishes.status), ComityError)
+        assert "disk" not in desk.station.faults
+    for desk in desks:
+        desk.close()
+
+
 def fulfilled(desk: Desk, fulfil: Callable[[Station], object]) -> object:
     wish = Wish(fulfil, queue.Queue())
     desk.loop._serve(wish)
@@ -147,10 +176,10 @@ def test_a_clock_an_hour_off_is_said_and_does_not_end_the_node(tmp_path: Path) -
         desk, right_s = desks[1], clock.now_s
         desk.sync()
         desk.station.remote._tokens._token = ""
-        desk.station.clock = desk.station.remote._tokens._clock = Clock(right_s + 3_600)
+        desk.station.clock = desk.station.remote._clock = Clock(right_s + 3_600)
         desk.loop._work()
         assert "3600 seconds ahead" in desk.station.faults["cosign"]
-        desk.station.clock = desk.station.remote._tokens._clock = clock
+        desk.station.clock = desk.station.remote._clock = clock
         clock.now_s += 10
         desk.loop._work()
         assert "cosign" not in desk.station.faults

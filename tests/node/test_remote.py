@@ -44,6 +44,13 @@ def test_many_statements_go_in_several_requests(hosted: Hosting) -> None:
     assert hosted.remote(A).post_statements([]) == []
 
 
+def test_a_question_without_a_body_in_its_answer_is_refused_with_its_rule(hosted: Hosting) -> None:
+    """After a cut a node asks how much of its vector is there; by then the attempt may be over."""
+    with pytest.raises(Refused) as refused:
+        hosted.remote(A).stored(BlobName(sha256(b"y")), StatementId(sha256(b"over")))
+    assert refused.value.rule is Rule.PHASE_NOT_OPEN
+
+
 def test_refusals_come_back_as_they_are(hosted: Hosting) -> None:
     first, second = chain(hosted.world, A, declare("a"), declare("b"))
     remote = hosted.remote(A)

@@ -136,6 +136,8 @@ def test_what_is_cut_or_no_http_is_unavailable(call: str) -> None:
 def test_other_statuses_and_faults_are_typed() -> None:
     expect(http(b"", "302 Found", "Location: http://127.0.0.1:1/\r\n"), Malformed, "status")
     expect(http(b"", "400 Bad Request"), Malformed, "status")
+    expect(http(b"<html>Blocked</html>", "403 Forbidden"), Unavailable, "status")
+    expect(http(b"<html>Who are you?</html>", "407 x"), Unavailable, "status")
     expect(http(b'{"error":"Forged"}', "403 Forbidden"), Forged, "status")
     expect(http(b'{"error":"Refused","rule":"x"}', "403 Forbidden"), Malformed, "status")
     expect(http(b'{"error":"Refused","rule":"too-soon"}', "403 x"), Refused, "status")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from comity.errors import Forged, HostFault
-from comity.log.heads import TreeHead, cosign, origin_of, sign_head
+from comity.errors import Forged, HostFault, HostFaultKind
+from comity.log.evidence import check_evidence
+from comity.log.heads import TreeHead, cosign, origin_of, parse_signed_head, sign_head
 from comity.log.merkle import Tree, leaf_hash
+from comity.node.comparing import forks
 from comity.node.replica import Replica
 from comity.values import MemberId
 from tests.commons.changes import admit, approve, hand_over, rotate_body
@@ -116,4 +118,56 @@ def test_finality_is_counted_with_the_members_and_keys_of_its_size(tmp_path: Pat
     assert copy.take_cosignatures(note(world, size, keys_of(a)), lines(size, (a, b, c)))
     assert copy.take_cosignatures(note(world, now, keys_of(a)), lines(now, (a, b, c, NEW)))
     assert copy.final_size == now
+    copy.close()
+
+
+def other_note(world: World, size: int, signer: Keys) -> bytes:
+    """A head of this size over a history that differs in its last entry."""
+    tree = Tree([*(leaf_hash(leaf) for leaf in world.log[: size - 1]), leaf_hash(b"another")])
+    head = TreeHead(origin_of(world.state.commons), size, tree.root())
+    return sign_head(head, signer.host).note()
+
+
+def test_another_history_of_a_former_host_is_proved_by_its_own_heads_alone(tmp_path: Path) -> None:
+    """ADR 34: a head of the host before and one of the host now accuse nobody together."""
+    world, since = handed_over()
+    a, b, c, d = world.members
+    copy = Replica(tmp_path / "copy.sqlite", world.charter)
+    copy.take(note(world, since - 1, keys_of(a)), world.log[: since - 1])
+    copy.take(note(world, since, keys_of(b)), world.log[since - 1 :])
+    small = parse_signed_head(other_note(world, since - 2, keys_of(a)))
+    with pytest.raises(HostFault) as caught:
+        copy.check_prefix(small)
+    assert (caught.value.kind, caught.value.evidence) == (HostFaultKind.SPLIT_VIEW, b"")
+    newest = copy.view.head
+    assert newest is not None
+    assert forks([newest], copy.view.tree, small, None, copy.known_keys) == []
+    head = head_at(world, since - 1)
+    lines = [cosign(head, m, keys_of(m).head, world.now_s).line() for m in (b, c, d)]
+    assert copy.take_cosignatures(note(world, since - 1, keys_of(a)), lines)
+    with pytest.raises(HostFault) as proven:
+        copy.check_prefix(small)
+    found = check_evidence(proven.value.evidence, copy.known_keys)
+    assert (found.kind, found.accused, found.proven) == ("host", a, True)
+    with pytest.raises(Forged):
+        copy.check_prefix(parse_signed_head(other_note(world, since - 2, keys_of(b))))
+    copy.close()
+
+
+def test_what_must_not_be_there_leaves_no_trace_and_names_the_host_now(tmp_path: Path) -> None:
+    world, since = handed_over()
+    _, b, *_ = world.members
+    copy = Replica(tmp_path / "copy.sqlite", world.charter)
+    copy.take(note(world, since, keys_of(b)), world.log)
+    twice = [*world.log, world.log[-1]]
+    tree = Tree(leaf_hash(leaf) for leaf in twice)
+    head = TreeHead(origin_of(world.state.commons), since + 1, tree.root())
+    with pytest.raises(HostFault) as caught:
+        copy.take(sign_head(head, keys_of(b).host).note(), twice[since:])
+    found = check_evidence(caught.value.evidence, copy.known_keys)
+    assert (found.kind, found.accused, found.proven) == ("inadmissible", b, True)
+    assert copy.view.tree.size == copy.state.size == since
+    world.pass_time(4_000)
+    copy.take(note(world, world.tree.size, keys_of(b)), world.log[since:])
+    assert copy.state == world.state
     copy.close()

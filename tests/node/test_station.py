@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from comity.commons.attempts import joins_of, opened_of
 from comity.errors import Forged, Misconfigured, Refused, Rule, Unavailable
 from comity.node.answers import Posted
+from comity.node.opening import open_station
 from comity.node.stages import seat_of
-from comity.node.station import WITHHELD_S, open_station
 from comity.statements.governing import Seen
 from comity.statements.wire import read
 from comity.values import DAY_S, ROW_BYTES, SEALED_BYTES, BlobName, sha256
@@ -71,9 +71,9 @@ def test_attack_12_what_the_host_takes_and_does_not_log_is_noticed_and_sent_agai
         setattr(station.remote, "post_statements", honest)  # noqa: B010
         station.watch_own()
         assert "withheld" not in station.faults, "it may still be on its way"
-        world.clock.now_s += WITHHELD_S
+        world.clock.now_s += station.settings.withheld_s
         station.watch_own()
-        assert "has not logged it" in station.faults["withheld"]
+        assert "has not logged what this node said" in station.faults["withheld"]
         station.deliver()
         assert read(world.leaves()[-1]).statement.id == said
         node.sync()

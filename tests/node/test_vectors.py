@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,16 @@ import pytest
 from comity.aggregation.layout import Layout
 from comity.aggregation.linear_check import holds
 from comity.aggregation.ring import VectorRoot, chunk_count
-from comity.errors import Malformed
+from comity.errors import Malformed, Unavailable
 from comity.host.sums import add_vectors
 from comity.learning.steps import FedAdam, FedAvg
 from comity.node.vectors import (
     SUM_BYTES,
     WORD_BYTES,
+    SumFile,
     file_digest,
     sum_chunks,
     sum_sizes,
-    take_sum,
     vector_check,
     vector_chunks,
     write_first_moments,
@@ -44,9 +45,19 @@ def taken(folder: Path, count: int) -> bytes:
     pieces = [content[a:b] for a, b in itertools.pairwise(starts)]
     out = folder / "copy"
     out.write_bytes(bytes(7 * count))  # a spare file, longer than what comes
-    value = take_sum(pieces, count, BINDING, CLOSED, out)[1]
+    file = SumFile(out, count, BINDING, CLOSED)
+    with pytest.raises(Unavailable):  # cut after the first chunk, then gone on with
+        file.take(cut_after_first(pieces))
+    assert file.chunks_count == 1
+    file.take(pieces[1:])
     assert out.read_bytes() == content
-    return value
+    return file.end()[1]
+
+
+def cut_after_first(pieces: list[memoryview]) -> Iterator[memoryview]:
+    """A download that is cut."""
+    yield pieces[0]
+    raise Unavailable("the host sent too few bytes")
 
 
 @pytest.mark.parametrize("count", [16, CHUNK_WORDS, CHUNK_WORDS + 16])

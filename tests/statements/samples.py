@@ -15,7 +15,9 @@ from comity.statements.fields import ReasonField, TextField
 from comity.statements.governing import (
     CommonsFound,
     KeySet,
+    ObjectionAnswer,
     ProposalOpen,
+    ProposalWithdraw,
     PublicKeys,
     ReleaseMotion,
     ReleaseSign,
@@ -218,6 +220,8 @@ BODY_OF: dict[str, Body] = {
         HostHandover(member=AUTHOR),
         HostTakeover(address="https://hospital-a.example", head_root=bytes(32), head_size=7),
         EvidenceFile(evidence='{"kind":"host","a":"—"}', subject=AUTHOR),
+        ProposalWithdraw(proposal=PROPOSAL),
+        ObjectionAnswer(proposal=PROPOSAL, reason="the code is the reviewed one"),
     )
 }
 """One body of each tag."""

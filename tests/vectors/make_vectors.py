@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from tests.aggregation import make_vectors as aggregation
 from tests.statements import make_vectors as statements
+from tests.vectors import exported
 
 
 def main() -> None:
     """Write what is missing."""
     aggregation.main()
     statements.write()
+    exported.write()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ at most 2**20 words at a time and knows no mask and no member. Sections are of a
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Final, TypeAlias, final
 
@@ -81,14 +82,19 @@ def quantise(
         bound: q_max(n).
         room: float64, same shape; overwritten.
     """
-    np.minimum(np.maximum(x, -range_max, out=x), range_max, out=x)
+    largest = max(-float(x.min()), float(x.max()))
+    if largest > range_max:
+        np.minimum(np.maximum(x, -range_max, out=x), range_max, out=x)
+        largest = range_max
     if ratio != 1.0:  # times one changes no bit
         np.multiply(x, ratio, out=x)
     np.multiply(x, bound / range_max, out=x)
     # Not float32: at 2**22 it would lose the fraction. Not 53 bits: the largest would round up.
-    np.multiply(np.right_shift(bits, 8), 2.0**-24, out=room)
-    np.floor(np.add(x, room, out=x), out=x)
-    np.minimum(np.maximum(x, -bound, out=x), bound, out=x)
+    np.copyto(room, np.right_shift(bits, 8).view(np.int32))
+    np.floor(np.add(x, np.multiply(room, 2.0**-24, out=room), out=x), out=x)
+    # Rounding keeps the order, so nothing lies beyond where the largest value lies.
+    if largest * ratio * (bound / range_max) > bound - 1:
+        np.minimum(np.maximum(x, -bound, out=x), bound, out=x)
 
 
 @final
@@ -176,7 +182,7 @@ class Quantiser:
     ) -> None:
         x, u = room[0, : update.size], room[1, : update.size]
         np.copyto(x, update)
-        if not np.isfinite(x).all():
+        if not math.isfinite(update.min()) or not math.isfinite(update.max()):  # NaN wins in both
             raise StudyFault(
                 StudyFaultKind.NOT_FINITE,
                 f"segment {segment.name!r} holds NaN or infinity; look for a division by zero or "

@@ -16,13 +16,24 @@ from typing import Final, TypeVar, final
 from msgspec import Struct
 
 from comity.cli.terminal import Screen, Unlock
-from comity.errors import ComityError, Misconfigured, Refused, Rule, Unavailable
+from comity.errors import (
+    ComityError,
+    HostFault,
+    HostFaultKind,
+    Misconfigured,
+    Refused,
+    Rule,
+    Unavailable,
+)
 from comity.node.control import ask_node
 from comity.node.founding import KEYS
 from comity.node.keyfile import load_keys, make_keys
 from comity.node.loop import Loop
-from comity.node.reports import Logged, Status
-from comity.node.station import Station, open_station
+from comity.node.opening import open_station
+from comity.node.pages import Logged
+from comity.node.reacting import halt, proven_against_host
+from comity.node.reports import Status
+from comity.node.station import Station
 from comity.node.wish_wire import (
     AskLogged,
     AskStatus,
@@ -104,6 +115,9 @@ def read_node(folder: Path, wish: Wish) -> Result:
     # Keys that nobody knows: this station can read its folder, and say nothing that would count.
     station = open_station(folder, make_keys())
     try:
+        why = proven_against_host(station)
+        if why is not None:
+            halt(station, why)
         return fulfil(wish, station)
     finally:
         station.close()
@@ -188,6 +202,8 @@ def _sync(station: Station, ask: Ask, screen: Screen) -> None:
         size = station.remote.status().size
         limit = time.monotonic() + SYNCED_WITHIN_S
         while expect(Status, ask(AskStatus())).size < size or not station.may_speak:
+            if station.halted:
+                raise HostFault(HostFaultKind.SPLIT_VIEW, station.halted)
             if time.monotonic() > limit:
                 raise Unavailable("the host has not shown its log in time; try again later")
             time.sleep(PAUSE_S)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from comity.cli.asking import PAUSE_S, expect, node_of
+from comity.cli.chartering import charter
 from comity.cli.terminal import (
     AsJson,
     Folder,
@@ -25,7 +26,6 @@ from comity.node.reports import Status
 from comity.node.wish_wire import AskStatus
 
 identity = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-charter = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 commons = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 HostUrl = Annotated[
@@ -89,53 +89,6 @@ def id_show(folder: Folder = HERE, as_json: AsJson = False) -> None:
 # -- charter -------------------------------------------------------------------------------------
 
 
-@charter.command("new")
-def charter_new(
-    ids: Annotated[list[Path], typer.Argument(help="The id files of all founders.")],
-    name: Annotated[str, typer.Option(help="Name of the commons.")],
-    host: Annotated[str, typer.Option(help="Member id of the first host.")],
-    out: Annotated[Path, typer.Option(help="The new file.")] = Path("charter.toml"),
-    quorum: Annotated[
-        int | None, typer.Option(help="Members that make a head final; default two thirds.")
-    ] = None,
-    vote_open_s: Annotated[int, typer.Option(help="How long votes are open, in seconds.")] = (
-        7 * 86_400
-    ),
-    as_json: AsJson = False,
-) -> None:
-    """Write a charter from the founders' id files, to be read and talked over.
-
-    \b
-    Example:
-      comity charter new a.id.json b.id.json c.id.json --name "Heart" --host hospital-a
-    """
-    made = founding.new_charter(
-        out, name=name, host=host, ids=ids, quorum=quorum, vote_open_s=vote_open_s
-    )
-    summary = founding.check_charter(made)
-    Screen(as_json).result(
-        summary,
-        f"written: {out}",
-        *_summary(summary),
-        "every founder reads it and runs `comity charter sign`; a change gives another commons id",
-    )
-
-
-@charter.command("check")
-def charter_check(
-    file: Annotated[Path, typer.Argument(help="charter.toml or charter.json")],
-    as_json: AsJson = False,
-) -> None:
-    """Check a charter, and say what it means: the commons id, the quorum, who may be away.
-
-    \b
-    Example:
-      comity charter check charter.toml
-    """
-    summary = founding.check_charter(founding.read_charter(file))
-    Screen(as_json).result(summary, *_summary(summary))
-
-
 @charter.command("sign")
 def charter_sign(
     file: Annotated[Path, typer.Argument(help="The charter that all founders agreed on.")],
@@ -179,17 +132,6 @@ def _enter(
         f"written: charter.json, node.toml, site.toml in {entered.folder}",
         "read site.toml, then run `comity commons found`, or `comity node run`",
     )
-
-
-def _summary(summary: founding.CharterSummary) -> list[str]:
-    return [
-        f"commons: {summary.commons}",
-        f"name:    {summary.name}",
-        f"members: {', '.join(summary.members)}",
-        f"host:    {summary.host}",
-        *(f"  {line}" for line in summary.meaning),
-        *(f"  note: {line}" for line in summary.warnings),
-    ]
 
 
 # -- commons -------------------------------------------------------------------------------------

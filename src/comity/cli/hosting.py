@@ -29,9 +29,7 @@ from comity.errors import ComityError, Unavailable
 from comity.host.serve import HostServer
 from comity.node.founding import CHARTER, KEYS, read_charter
 from comity.node.governing import HostReport, Seeded
-from comity.node.keyfile import load_host_key
-from comity.node.station import describe
-from comity.node.wish_wire import (
+from comity.node.governing_wire import (
     ApproveEpoch,
     AskHost,
     FollowHost,
@@ -40,6 +38,8 @@ from comity.node.wish_wire import (
     SeedHost,
     TakeOver,
 )
+from comity.node.keyfile import load_host_key
+from comity.node.station import describe
 from comity.node.wishes import Said
 
 commands = host

@@ -12,7 +12,19 @@ import typer
 from msgspec import Struct
 from rich.console import Console
 
-from comity.cli import entering, hosting, members, reading, serving, studying, work
+from comity.cli import (
+    accusing,
+    chartering,
+    deciding,
+    entering,
+    exporting,
+    hosting,
+    members,
+    reading,
+    serving,
+    studying,
+    work,
+)
 from comity.cli.terminal import AsJson, Screen, complain, exit_code_of, steady_output
 from comity.errors import ComityError, ExitCode
 
@@ -37,7 +49,7 @@ app = typer.Typer(
 )
 
 app.add_typer(entering.identity, name="id", help="Keys of a member, and its public id file.")
-app.add_typer(entering.charter, name="charter", help="The constitution that all founders sign.")
+app.add_typer(chartering.charter, name="charter", help="The constitution that all founders sign.")
 app.add_typer(entering.commons, name="commons", help="Found a commons, or join one.")
 app.add_typer(hosting.commands, name="host", help="The host, which orders and relays.")
 app.add_typer(members.member, name="member", help="Who belongs, and who has applied.")
@@ -47,10 +59,15 @@ app.add_typer(studying.study, name="study", help="Joint work, in one file that e
 app.add_typer(work.consent, name="consent", help="What the owner of the data alone decides.")
 app.add_typer(work.release, name="release", help="Publish a result the members agreed on.")
 app.add_typer(reading.log, name="log", help="The one log that everybody holds.")
+app.add_typer(accusing.evidence, name="evidence", help="Who broke the protocol, and the proof.")
 app.add_typer(reading.anchor, name="anchor", help="What outsiders trust to begin with.")
-app.command("vote")(work.vote)
+app.add_typer(deciding.proposal, name="proposal", help="What was put to the vote.")
+reading.log.command("export")(exporting.log_export)
+reading.log.command("check")(exporting.log_check)
+app.command("vote")(deciding.vote)
 app.command("status")(reading.status)
 app.command("verify")(reading.verify_release)
+app.command("doctor")(serving.doctor)
 
 
 @final

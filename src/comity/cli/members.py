@@ -21,7 +21,7 @@ from comity.cli.terminal import (
 from comity.cli.work import Reason, say
 from comity.errors import Misconfigured
 from comity.node.governing import MembersReport
-from comity.node.wish_wire import AdmitMember, AskMembers, LeaveCommons
+from comity.node.governing_wire import AdmitMember, AskMembers, LeaveCommons
 
 member = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 HERE = Path(".")

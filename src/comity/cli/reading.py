@@ -10,18 +10,12 @@ from typing import Annotated, final
 import typer
 from msgspec import Struct
 
+from comity.cli.accusing import log_compare, log_head
 from comity.cli.asking import expect, read_node
 from comity.cli.terminal import AsJson, Folder, Screen, table, when
 from comity.errors import Misconfigured
-from comity.node.reports import (
-    AnchorText,
-    EntryProof,
-    EntryShown,
-    LogPage,
-    ProposalStatus,
-    Status,
-    StudyStatus,
-)
+from comity.node.pages import EntryProof, EntryShown, LogPage
+from comity.node.reports import AnchorText, ProposalStatus, Status, StudyStatus
 from comity.node.wish_wire import AskStatus, ListLog, ProveEntry, ShowAnchor, ShowEntry
 from comity.release.anchor import Anchor, parse_anchor
 from comity.release.verify import Verdict, verify
@@ -95,6 +89,9 @@ def study_lines(study: StudyStatus) -> list[str]:
         f"study {study.name} ({study.id[:12]}): {study.results_count} of {study.rounds_max} rounds"
         f" have a result; consent here: {study.consent}"
     )
+    if study.without:
+        times = (f"{member} in {count}" for member, count in sorted(study.without.items()))
+        head = f"{head}\n  NOT EVERYBODY IS IN THE RESULTS: without {', '.join(times)} of them"
     if study.phase == "finished":
         return [head, "  finished"]
     place = f"  round {study.round_no}, attempt {study.attempt}, {study.phase}"
@@ -106,14 +103,16 @@ def study_lines(study: StudyStatus) -> list[str]:
 
 
 def _proposal_line(proposal: ProposalStatus) -> str:
-    counts = {
-        choice: list(proposal.votes.values()).count(choice) for choice in ("yes", "no", "abstain")
-    }
+    said = list(proposal.votes.values())
+    counts = {choice: said.count(choice) for choice in ("yes", "no", "abstain", "object")}
     votes = ", ".join(f"{count} {choice}" for choice, count in counts.items() if count)
+    stages = {"answering": ", objections wait for an answer", "waiting": ", passed, not in effect"}
+    stage = stages.get(proposal.stage, "") if proposal.decided == "open" else ""
     ready = "; can be written: `comity release write`" if proposal.ready else ""
     return (
         f"proposal {proposal.id[:12]}: release {proposal.name}, round {proposal.round_no}:"
-        f" {proposal.decided} ({votes or 'no votes yet'}), {len(proposal.signed)} signed{ready}"
+        f" {proposal.decided}{stage} ({votes or 'no votes yet'}),"
+        f" {len(proposal.signed)} signed{ready}"
     )
 
 
@@ -184,6 +183,10 @@ def log_prove(
     Screen(as_json).verbatim(proof, proof.text)
 
 
+log.command("head")(log_head)
+log.command("compare")(log_compare)
+
+
 def _index(index: int) -> int:
     if index < 0:
         raise Misconfigured(f"an index is 0 or more, not {index}")
@@ -245,15 +248,18 @@ def judge(
     Raises:
         Malformed: the anchor is none.
     """
-    given: Anchor | None = None
-    if anchor_file is not None:
-        try:
-            with anchor_file.open("rb") as file:
-                given = parse_anchor(file.read(_ANCHOR_BYTES_MAX + 1))
-        except OSError as error:
-            raise Misconfigured(f"cannot read {anchor_file}: {error.strerror}") from error
+    given = read_anchor(anchor_file) if anchor_file is not None else None
     now_s = int(time.time()) if max_age_s is not None else None
     return verify(DiskFolder(release), given, max_age_s=max_age_s, now_s=now_s)
+
+
+def read_anchor(path: Path) -> Anchor:
+    """Read an anchor from a file. Raises Misconfigured: no such file; Malformed: no anchor."""
+    try:
+        with path.open("rb") as file:
+            return parse_anchor(file.read(_ANCHOR_BYTES_MAX + 1))
+    except OSError as error:
+        raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
 
 
 def _judged(verdict: Verdict) -> Judged:

@@ -23,20 +23,21 @@ from comity.cli.terminal import (
     log_to_stderr,
     unlocker,
 )
-from comity.errors import Misconfigured
+from comity.errors import ExitCode, Misconfigured
 from comity.host.serve import run_host
 from comity.host.service import LOG
 from comity.node.answers import HostStatus, parse
 from comity.node.control import ControlServer
+from comity.node.doctor import examine
 from comity.node.founding import CHARTER, KEYS, read_charter
 from comity.node.governing import HostReport
+from comity.node.governing_wire import AskHost
 from comity.node.http_client import HttpClient, Limits
 from comity.node.keyfile import load_host_key, load_keys
 from comity.node.loop import Loop
-from comity.node.settings import read_node_settings
-from comity.node.station import open_station
-from comity.node.wish_wire import AskHost
-from comity.values import CommonsId, MemberId
+from comity.node.opening import open_station
+from comity.node.settings import authorities, read_node_settings
+from comity.values import CommonsId, MemberId, PlainHttp
 
 host = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 node = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -47,6 +48,7 @@ TlsKey = Annotated[Path | None, typer.Option(help="Its private key, PEM.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, to stderr.")]
 HERE = Path(".")
 _ANSWER_BYTES_MAX = 65_536
+_MARKS = {"ok": "ok    ", "note": "note  ", "fail": "FAIL  ", "skipped": "-     "}
 
 
 @final
@@ -75,6 +77,17 @@ def host_serve(
     ] = None,
     tls_chain: TlsChain = None,
     tls_key: TlsKey = None,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain-http-on-purpose",
+            help="No TLS although other machines reach it: a reverse proxy on one of them has it.",
+        ),
+    ] = False,
+    tiles: Annotated[
+        Path | None,
+        typer.Option(help="A folder that shows every final head as static files (C2SP tiles)."),
+    ] = None,
     verbose: Verbose = False,
     folder: Folder = HERE,
     as_json: AsJson = False,
@@ -84,14 +97,16 @@ def host_serve(
 ) -> None:
     """Host the commons: order and relay what members say. The host sees sizes and times only.
 
-    It unlocks the host key and no other. Put it behind TLS, or give --tls-chain and --tls-key,
-    when it is reached from outside this machine.
+    It unlocks the host key and no other. Where other machines reach it, it needs --tls-chain and
+    --tls-key, or a reverse proxy that has them. It never starts behind what --tiles shows.
 
     \b
     Example:
       comity host serve --folder node-a --listen 0.0.0.0:8440 --tls-chain c.pem --tls-key k.pem
     """
-    tls = tls_of(tls_chain, tls_key)
+    files = tls_of(tls_chain, tls_key)
+    if files and plain:
+        raise Misconfigured("name TLS files or --plain-http-on-purpose, not both")
     unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)
     screen = Screen(as_json)
     log_to_stderr(verbose)
@@ -112,7 +127,8 @@ def host_serve(
         ready=lambda url: screen.result(
             Hosting(url, str(place.resolve())), f"hosting {charter.name} at {url}"
         ),
-        tls=tls,
+        tls=PlainHttp.ON_PURPOSE if plain else files,
+        tiles=tiles,
         in_office_only=True,
     )
 
@@ -140,8 +156,12 @@ def host_status(
     Example:
       comity host status --url https://host.example:8440
     """
-    at = url or read_node_settings(folder / "node.toml").host_url
-    client = HttpClient(at, tls=None, proxy=None, limits=Limits())
+    if url is None:
+        settings = read_node_settings(folder / "node.toml")
+        at, tls, proxy = settings.host_url, authorities(settings), settings.proxy or None
+    else:
+        at, tls, proxy = url, None, None
+    client = HttpClient(at, tls=tls, proxy=proxy, limits=Limits())
     try:
         answer = client.ask("GET", "/status", bytes_max=_ANSWER_BYTES_MAX, tries=1)
         found = parse(answer.body, HostStatus)
@@ -202,6 +222,28 @@ def node_run(
             control.close()
     finally:
         station.close()
+
+
+def doctor(folder: Folder = HERE, as_json: AsJson = False) -> None:
+    """Test what this node needs: settings, keys, disk, sandbox, the way to the host, its clock.
+
+    One page for those who run machine and network: each line says what was tested, what came, and
+    what to do. It unlocks no key and may run beside the node. It ends with 1 when something fails.
+
+    \b
+    Example:
+      comity doctor --folder node-a
+    """
+    examined = examine(folder)
+    lines = []
+    for each in examined.findings:
+        lines.append(f"{_MARKS[each.result]} {each.tested}: {each.found}")
+        if each.advice:
+            lines.append(f"       do: {each.advice}")
+    bad = sum(each.result == "fail" for each in examined.findings)
+    end = "nothing stands in the way" if not bad else f"{bad} to put right"
+    Screen(as_json).result(examined, *lines, end)
+    raise typer.Exit(int(ExitCode.DONE if examined.passed else ExitCode.FAILED))
 
 
 def _stop_on_signals(loop: Loop) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -18,10 +18,8 @@ from comity.cli.terminal import (
     Unlock,
     unlocker,
 )
-from comity.errors import Misconfigured
 from comity.node.releasing import Written
 from comity.node.wish_wire import (
-    CastVote,
     DeclareDataset,
     GiveConsent,
     ProposeRelease,
@@ -150,7 +148,7 @@ def consent_withdraw(
     say(folder, as_json, unlock, WithdrawConsent(name, reason), "withdrew the consent to")
 
 
-# -- release and vote ----------------------------------------------------------------------------
+# -- release -------------------------------------------------------------------------------------
 
 
 @release.command("propose")
@@ -202,31 +200,3 @@ def release_write(
         f"model: {written.model}",
         f"check it: comity verify {written.path} --anchor anchor.txt",
     )
-
-
-def vote(
-    proposal: Annotated[str, typer.Argument(help="Its id or the beginning of it.")],
-    choice: Annotated[str, typer.Argument(help="yes, no or abstain.")],
-    reason: Reason = "",
-    folder: Folder = HERE,
-    as_json: AsJson = False,
-    passphrase_fd: PassphraseFd = None,
-    passphrase_file: PassphraseFile = None,
-    unencrypted: NoPassphrase = False,
-) -> None:
-    """Vote on a proposal; `comity status` lists those that wait for you.
-
-    \b
-    Example:
-      comity vote 3f0a77d2 yes
-    """
-    unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)
-    say(folder, as_json, unlock, CastVote(proposal, _choice(choice), reason), "voted on")
-
-
-def _choice(text: str) -> Literal["yes", "no", "abstain"]:
-    match text:
-        case "yes" | "no" | "abstain":
-            return text
-        case _:
-            raise Misconfigured(f"a vote is yes, no or abstain, not {text!r}")

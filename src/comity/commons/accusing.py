@@ -8,30 +8,35 @@ from __future__ import annotations
 
 from comity.commons.state import State
 from comity.errors import Forged, Malformed, Rule
-from comity.log.evidence import check_host_fork
+from comity.log import evidence as proof
+from comity.log.evidence_forms import KnownKeys
 from comity.log.heads import origin_of
+from comity.statements.governing import PublicKeys
 from comity.values import MemberId
 
 
 def check_evidence(state: State, subject: MemberId, evidence: str) -> Rule | None:
     """Why the evidence proves nothing against the subject; None when it does.
 
+    What only a replay of the log could show (`judge`) is not asked here: a fold has no entries.
+
     Args:
         evidence: canonical JSON of `log/evidence.py`; keys that have been retired still accuse.
     """
     origin = origin_of(state.commons, state.charter.origin_prefix)
-    blob = evidence.encode()
-    for host_public in _host_keys(state, subject):
-        try:
-            first, _ = check_host_fork(blob, host_public)
-        except (Malformed, Forged):
-            continue
-        if first.origin == origin:
-            return None
-    return Rule.NOT_PROVEN
+    try:
+        found = proof.check_evidence(evidence.encode(), KnownKeys(_keys_shown(state), origin))
+    except (Malformed, Forged):
+        return Rule.NOT_PROVEN
+    return None if found.proven and found.accused == subject else Rule.NOT_PROVEN
 
 
-def _host_keys(state: State, subject: MemberId) -> list[bytes]:
-    """Every *host* key of the member that was ever in force, the newest first."""
-    sets = [epoch.keys.get(subject) for epoch in (state.epoch, *reversed(state.past))]
-    return list(dict.fromkeys(key_set.keys.host for key_set in sets if key_set is not None))
+def _keys_shown(state: State) -> dict[MemberId, list[PublicKeys]]:
+    """Every key set of every member that was ever in force, the newest first."""
+    shown: dict[MemberId, list[PublicKeys]] = {}
+    for epoch in (state.epoch, *reversed(state.past)):
+        for member, key_set in epoch.keys.items():
+            sets = shown.setdefault(member, [])
+            if key_set.keys not in sets:
+                sets.append(key_set.keys)
+    return shown

@@ -243,6 +243,7 @@ def _in_force(state: State, epoch: Epoch, index: int) -> State:
     came = [member for member in epoch.members if member not in before.keys]
     gone = [member for member in before.members if member not in epoch.keys]
     authors = {**state.authors, **{m: changes.applications[m].author for m in came}}
+    countries = {m: changes.applications[m].country for m in came}
     changes = replace(
         changes,
         admitted=tuple(m for m in changes.admitted if m not in epoch.keys),
@@ -252,7 +253,12 @@ def _in_force(state: State, epoch: Epoch, index: int) -> State:
         approvals={},
     )
     state = replace(
-        state, epoch=epoch, past=(*state.past, before), authors=authors, changes=changes
+        state,
+        epoch=epoch,
+        past=(*state.past, before),
+        authors=authors,
+        changes=changes,
+        countries={**state.countries, **countries},
     )
     for member in gone:
         state = _departed(state, member, index)

@@ -38,7 +38,8 @@ def beside_studies(state: State, me: MemberId, final_size: int) -> Iterator[Duty
         unsigned = not has_signed(state, proposal, me) and me not in state.changes.leaving
         if proposal.decided and release is not None and unsigned:
             yield SignRelease(proposal, release)
-        if proposal.decided is None and me in proposal.electorate - proposal.votes.keys():
+        voting = proposal.decided is None and proposal.stage == "voting"
+        if voting and me in proposal.electorate - proposal.votes.keys():
             yield AskVote(proposal)
     if epoch_is_final(state, final_size):
         yield from _approvals(state, me)

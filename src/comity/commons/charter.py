@@ -7,12 +7,14 @@ charter adds its own sections beside these.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Annotated, Any, Final, Literal, final
 
 import msgspec
 from msgspec import Meta, Struct
 
+from comity.commons.rulebook import Rulebook, rulebook_fault, rulebook_tables
 from comity.errors import Malformed, Misconfigured
 from comity.statements.fields import Count, DigestField, Duration, MemberField, SlugField, TextField
 from comity.statements.wire import canonical, read_canonical
@@ -23,6 +25,7 @@ from comity.values import (
     ROSTER_MAX,
     ROSTER_MIN,
     CommonsId,
+    Digest,
     MemberId,
     sha256,
 )
@@ -34,8 +37,11 @@ class Founder(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
     id: MemberField
     keys: DigestField
+    affiliation: TextField = ""
     country: TextField = ""
     name: TextField = ""
+    region: TextField = ""
+    sector: TextField = ""
 
 
 @final
@@ -50,8 +56,12 @@ class StudyBounds(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @final
-class Charter(Struct, frozen=True, forbid_unknown_fields=True):
-    """The constitution of a commons. quorum: cosigners of a final head (log-and-provenance 2.2)."""
+class Charter(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The constitution of a commons.
+
+    quorum: cosigners of a final head (log-and-provenance 2.2). release: how votes are decided;
+    `rules` when the charter has a rulebook. vote_open_s: without one, seconds a vote is open.
+    """
 
     format: Literal["comity-charter/1"]
     founders: Annotated[tuple[Founder, ...], Meta(min_length=2, max_length=MEMBERS_MAX)]
@@ -60,10 +70,11 @@ class Charter(Struct, frozen=True, forbid_unknown_fields=True):
     origin_prefix: SlugField
     protocol: Literal[1]
     quorum: Annotated[int, Meta(ge=1, le=MEMBERS_MAX)]
-    release: Literal["simple-majority"]
+    release: Literal["rules", "simple-majority"]
     studies: StudyBounds
     void_entries_per_day_max: Count
     vote_open_s: Duration
+    rulebook: Rulebook | None = None
 
 
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -76,6 +87,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "vote_open_s": 7 * DAY_S,
 }
 """What may be left out of a charter as people write it; the quorum then follows the members."""
+
+_RULE_TABLES: Final = ("decisions", "groups", "rules")
 
 _BOUND_DEFAULTS: Final[dict[str, Any]] = {
     "attempts_max": 20,
@@ -125,21 +138,54 @@ def charter_from_toml(text: str) -> Charter:
     """
     try:
         said = tomllib.loads(text)
-        bounds = said.get("studies", {})
-        if isinstance(bounds, dict):
-            bounds = {**_BOUND_DEFAULTS, **bounds}
-        charter = msgspec.convert({**_DEFAULTS, **said, "studies": bounds}, Charter)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise Misconfigured(f"the charter is not TOML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise Misconfigured(f"charter: {error}") from error
+    try:
+        return _charter_of(said)
+    except (msgspec.ValidationError, Misconfigured) as error:
+        raise Misconfigured(f"charter: {error}{_line_of(text, str(error))}") from error
+
+
+def _charter_of(said: dict[str, Any]) -> Charter:
+    bounds = said.get("studies", {})
+    if isinstance(bounds, dict):
+        bounds = {**_BOUND_DEFAULTS, **bounds}
+    whole = {**_DEFAULTS, **said, "studies": bounds}
+    if "rulebook" in said:
+        raise Misconfigured("rulebook: write [groups], [rules.NAME] and [decisions] instead")
+    if any(table in said for table in _RULE_TABLES):
+        for key, instead in (("vote_open_s", "window in each rule"), ("release", "[decisions]")):
+            if key in said:
+                raise Misconfigured(f"{key}: with [rules], say {instead} instead")
+        whole = {key: whole[key] for key in whole if key not in _RULE_TABLES}
+        whole |= {"release": "rules", "rulebook": rulebook_tables(said)}
+    charter = msgspec.convert(whole, Charter)
     founders = tuple(sorted(charter.founders, key=_id_of))
     quorum = charter.quorum if "quorum" in said else default_quorum(len(founders))
     charter = msgspec.structs.replace(charter, founders=founders, quorum=quorum)
     fault = charter_fault(charter)
     if fault is not None:
-        raise Misconfigured(f"charter: {fault}")
+        raise Misconfigured(fault)
     return charter
+
+
+def _line_of(text: str, complaint: str) -> str:
+    """ " (line N)" of the first line that the complaint can be about; "" when none is found."""
+    named = re.search(r"unknown field `(\w+)`", complaint) or re.search(
+        r"\.(\w+?)(?:_s)?`$", complaint
+    )
+    path = complaint.split(":", 1)[0].split(".")
+    table, wanted = path[:-1], named[1] if named else path[-1]
+    here: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([A-Za-z0-9_.-]+)\s*\]", line)
+        if header:
+            here = header[1].split(".")
+            if here == path:
+                return f" (line {number})"
+        elif re.match(rf"\s*{re.escape(wanted)}\s*=", line) and (named or here == table):
+            return f" (line {number})"
+    return ""
 
 
 def charter_fault(charter: Charter) -> str | None:
@@ -160,6 +206,13 @@ def charter_fault(charter: Charter) -> str | None:
         return f"host: one of the founders, not {charter.host}"
     if not count < 2 * charter.quorum <= 2 * count:
         return f"quorum: from {count // 2 + 1} to {count} of {count} members, not {charter.quorum}"
+    if (charter.rulebook is not None) != (charter.release == "rules"):
+        return 'release: "rules" exactly when the charter has a rulebook'
+    fault = charter.rulebook and rulebook_fault(
+        charter.rulebook, {founder.id: group_of(charter, founder) for founder in charter.founders}
+    )
+    if fault:
+        return fault
     if charter.void_entries_per_day_max < 1:
         return "void_entries_per_day_max: at least 1"
     if count < ROSTER_MIN:
@@ -172,6 +225,18 @@ def charter_fault(charter: Charter) -> str | None:
     if bounds.survivors_min > count:
         return f"studies.survivors_min: at most {count}, the number of members"
     return None
+
+
+def group_of(charter: Charter, founder: Founder) -> str:
+    """The group a founder counts in; without the attribute, a group of its own."""
+    by = charter.rulebook.groups.by if charter.rulebook and charter.rulebook.groups else ""
+    said = getattr(founder, by) if by else ""
+    return f"{by}:{said}" if said else f"member:{founder.id}"
+
+
+def newcomer(member: MemberId, country: str) -> Founder:
+    """A member that was admitted, as `group_of` looks at it: it has said its country alone."""
+    return Founder(id=member, keys=Digest(""), country=country)
 
 
 def _id_of(founder: Founder) -> MemberId:

@@ -37,6 +37,17 @@ def exposed_by(study: Study, state: State, members: frozenset[MemberId]) -> froz
     return frozenset(exposed)
 
 
+def left_out(study: Study) -> dict[MemberId, int]:
+    """Members of a result's roster that are not in its sum, and in how many results that is so."""
+    found: dict[MemberId, int] = {}
+    survivors = {result.opened: result.survivors for result in study.results}
+    for ended in study.ended:
+        for member in ended.opened.roster:
+            if ended.opened.id in survivors and member not in survivors[ended.opened.id]:
+                found[member] = found.get(member, 0) + 1
+    return found
+
+
 def attempts_of_round(study: Study) -> tuple[Ended, ...]:
     """The ended attempts of the round that is due, oldest first."""
     number = study.round_no

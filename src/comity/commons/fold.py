@@ -18,7 +18,15 @@ from comity.commons.state import Done, Outcome, State, Void
 from comity.errors import Refused, Rule
 from comity.log.merkle import Tree
 from comity.statements.entries import Body, Entry, Statement
-from comity.statements.governing import CommonsFound, ProposalOpen, ReleaseSign, Seen, VoteCast
+from comity.statements.governing import (
+    CommonsFound,
+    ObjectionAnswer,
+    ProposalOpen,
+    ProposalWithdraw,
+    ReleaseSign,
+    Seen,
+    VoteCast,
+)
 from comity.statements.keysets import check as check_envelope
 from comity.statements.keysets import check_possession
 from comity.statements.membership import (
@@ -257,6 +265,10 @@ def _say(before: State, state: State, entry: Entry) -> State | Rule:
             return votes.cast(state, entry, body)
         case ProposalOpen():
             return votes.propose(state, entry, body)
+        case ProposalWithdraw():
+            return votes.withdraw(state, entry, body)
+        case ObjectionAnswer():
+            return votes.answer(state, entry, body)
         case ReleaseSign():
             return votes.sign_release(state, entry, body)
         case (

@@ -60,6 +60,7 @@ def found(charter: Charter) -> State:
         proposals={},
         voting=(),
         accusations=(),
+        countries={},
         sealing_keys=KeysSeen(),
         public_keys=KeysSeen(),
     )

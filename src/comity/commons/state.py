@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 from comity.commons.attempts import Ended, Live
 from comity.commons.charter import Charter
 from comity.errors import Rule
-from comity.statements.governing import KeySet, Motion, ReleaseMotion
+from comity.statements.governing import Choice, KeySet, Motion, ReleaseMotion
 from comity.statements.membership import HostTakeover, KeysRevoke, KeysRotate
 from comity.statements.studies import StudyRegister
 from comity.values import CommonsId, DatasetId, Digest, MemberId, StatementId, sealing_key_id
@@ -168,20 +168,35 @@ class Study:
 class Proposal:
     """A proposal, its votes, and what they decided (derived, never said).
 
-    closes_s: commons time. decided: None while open. decided_index: of the entry that decided.
-    signed: members whose release.sign stands, with the index of its entry.
+    rule: its name in the charter's rulebook, frozen at opening; "" without a rulebook. stage:
+    voting; answering, while objections are; waiting, when passed and not yet in effect. closes_s:
+    commons time when the stage ends. extended: whether a missed quorum gave it more time. groups:
+    who may vote, and the group of each. objections: members that objected, and their statements,
+    also when a later vote of theirs replaced it. answer: the statement that answers them. decided:
+    None while open; a yes is in effect. decided_index: of the entry that decided. signed: members
+    whose release.sign stands, with the index of its entry.
     """
 
     id: StatementId
     author: MemberId
     index: int
     motion: Motion
+    rule: str
+    stage: Literal["voting", "answering", "waiting"]
     closes_s: int
-    electorate: frozenset[MemberId]
-    votes: Mapping[MemberId, str]
+    extended: bool
+    groups: Mapping[MemberId, str]
+    votes: Mapping[MemberId, Choice]
+    objections: Mapping[MemberId, StatementId]
+    answer: StatementId | None
     decided: bool | None
     decided_index: int
     signed: Mapping[MemberId, int]
+
+    @property
+    def electorate(self) -> frozenset[MemberId]:
+        """Who may vote."""
+        return frozenset(self.groups)
 
     @property
     def release(self) -> ReleaseMotion | None:
@@ -294,7 +309,8 @@ class State:
     founded_size: the log size at which all founders had entered; 0 before. head: (size, root) that
     the newest entry names. epoch: the one in force; past: those before it, oldest first.
     authors: of all that are or were members. commons_time_s: architecture.md 1.6. voting:
-    proposals not decided yet, in log order. sealing_keys, public_keys: all ever shown in this
+    proposals not decided yet, in log order. countries: what admitted members said of themselves
+    when they applied. sealing_keys, public_keys: all ever shown in this
     commons.
     """
 
@@ -313,6 +329,7 @@ class State:
     proposals: Mapping[StatementId, Proposal]
     voting: tuple[StatementId, ...]
     accusations: tuple[Accusation, ...]
+    countries: Mapping[MemberId, str]
     sealing_keys: KeysSeen
     public_keys: KeysSeen
 

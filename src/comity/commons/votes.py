@@ -1,14 +1,16 @@
 """Proposals, votes and the signatures on a release. Decisions are derived, never said.
 
-The electorate is all members at opening, less those that leave before it is decided; a motion needs
-more than half of them (README.md 4.8, `simple-majority`). A vote closes in commons time. A decision
-to admit or about the host changes what may follow the epoch in force (`epochs`).
+The electorate is all members at opening, less those that leave before it is decided. How ballots
+become an outcome, and when, is decided in `ballots`. A decision to admit or about the host changes
+what may follow the epoch in force (`epochs`).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from comity.commons.ballots import answered, early, ended, voting_rule
+from comity.commons.charter import group_of, newcomer
 from comity.commons.epochs import key_set_name, with_pending
 from comity.commons.state import Proposal, State
 from comity.errors import Rule
@@ -17,7 +19,9 @@ from comity.statements.governing import (
     AdmitMotion,
     HostMotion,
     Motion,
+    ObjectionAnswer,
     ProposalOpen,
+    ProposalWithdraw,
     ReleaseMotion,
     ReleaseSign,
     VoteCast,
@@ -41,14 +45,20 @@ def propose(state: State, entry: Entry, body: ProposalOpen) -> State | Rule:
     mine = sum(state.proposals[voting].author == said.author for voting in state.voting)
     if mine >= PROPOSALS_OPEN_PER_MEMBER_MAX:
         return Rule.TOO_MANY
+    rule, open_s = voting_rule(state.charter, body.motion)
     proposal = Proposal(
         id=said.id,
         author=said.author,
         index=entry.index,
         motion=motion,
-        closes_s=state.commons_time_s + state.charter.vote_open_s,
-        electorate=frozenset(state.present),
+        rule=rule,
+        stage="voting",
+        closes_s=state.commons_time_s + open_s,
+        extended=False,
+        groups=groups_of(state),
         votes={},
+        objections={},
+        answer=None,
         decided=None,
         decided_index=0,
         signed={},
@@ -77,15 +87,44 @@ def cast(state: State, entry: Entry, body: VoteCast) -> State | Rule:
         return Rule.NO_SUCH_THING
     if voter not in proposal.electorate:
         return Rule.WRONG_PARTY
-    if proposal.decided is not None:
+    if proposal.decided is not None or proposal.stage != "voting":
         return Rule.VOTE_CLOSED
     if proposal.votes.get(voter) == body.choice:
         return Rule.SAID_BEFORE
-    voted = replace(proposal, votes={**proposal.votes, voter: body.choice})
-    decided = _settled(voted)
-    if decided is not None:
-        return _decide(state, voted, decided=decided, index=entry.index)
-    return replace(state, proposals={**state.proposals, voted.id: voted})
+    objections = proposal.objections
+    if body.choice == "object":
+        if not body.reason.strip():
+            return Rule.NO_REASON
+        objections = {**objections, voter: entry.statement.id}
+    votes = {**proposal.votes, voter: body.choice}
+    return _counted(state, replace(proposal, votes=votes, objections=objections), entry.index)
+
+
+def withdraw(state: State, entry: Entry, body: ProposalWithdraw) -> State | Rule:
+    """proposal.withdraw: who proposed it takes it back, and nothing is decided."""
+    proposal = state.proposals.get(body.proposal)
+    if proposal is None:
+        return Rule.NO_SUCH_THING
+    if proposal.author != entry.statement.author:
+        return Rule.WRONG_PARTY
+    if proposal.decided is not None:
+        return Rule.VOTE_CLOSED
+    return _decide(state, proposal, decided=False, index=entry.index)
+
+
+def answer(state: State, entry: Entry, body: ObjectionAnswer) -> State | Rule:
+    """objection.answer: the objections are answered, and all vote again by the fallback rule."""
+    proposal = state.proposals.get(body.proposal)
+    if proposal is None:
+        return Rule.NO_SUCH_THING
+    if proposal.author != entry.statement.author:
+        return Rule.WRONG_PARTY
+    if proposal.decided is not None or proposal.stage != "answering":
+        return Rule.VOTE_CLOSED
+    if not body.reason.strip():
+        return Rule.NO_REASON
+    again = answered(state.charter, proposal, entry.statement.id, state.commons_time_s)
+    return _kept(state, again)
 
 
 def sign_release(state: State, entry: Entry, body: ReleaseSign) -> State | Rule:
@@ -122,14 +161,15 @@ def signatures_of(state: State, proposal: Proposal) -> tuple[int, ...]:
 
 
 def close_due(state: State, index: int) -> State:
-    """The state after commons time has moved: votes whose time is over are decided, with no.
+    """The state after commons time has moved: what was to end by now has ended, step by step.
 
-    A vote with a yes majority was decided by the entry that gave it.
+    Without a rulebook that is a no, since a yes majority was decided by the entry that gave it.
     """
     for proposal_id in state.voting:
         proposal = state.proposals[proposal_id]
-        if proposal.closes_s <= state.commons_time_s:
-            state = _decide(state, proposal, decided=False, index=index)
+        while proposal.decided is None and proposal.closes_s <= state.commons_time_s:
+            state = _took(state, ended(state.charter, proposal, state.commons_time_s), index)
+            proposal = state.proposals[proposal_id]
     return state
 
 
@@ -141,15 +181,23 @@ def without(state: State, member: MemberId, index: int) -> State:
             continue
         fewer = replace(
             proposal,
-            electorate=proposal.electorate - {member},
+            groups={who: group for who, group in proposal.groups.items() if who != member},
             votes={who: choice for who, choice in proposal.votes.items() if who != member},
         )
-        decided = _settled(fewer)
-        if decided is not None:
-            state = _decide(state, fewer, decided=decided, index=index)
-        else:
-            state = replace(state, proposals={**state.proposals, fewer.id: fewer})
+        state = _counted(state, fewer, index)
     return state
+
+
+def groups_of(state: State) -> dict[MemberId, str]:
+    """Who votes now, and the group of each as the rulebook makes groups."""
+    charter = state.charter
+    founders = {founder.id: founder for founder in charter.founders}
+    return {
+        member: group_of(
+            charter, founders.get(member) or newcomer(member, state.countries.get(member, ""))
+        )
+        for member in state.present
+    }
 
 
 def _motion_fault(state: State, motion: Motion) -> Rule | None:
@@ -185,14 +233,19 @@ def _on_newest_result(state: State, motion: ReleaseMotion) -> bool:
     return (results[-1].round_no, results[-1].model) == (motion.round_no, motion.model)
 
 
-def _settled(proposal: Proposal) -> bool | None:
-    # More than half of all must say yes; once half say no, that cannot come.
-    choices = list(proposal.votes.values())
-    if 2 * choices.count("yes") > len(proposal.electorate):
-        return True
-    if 2 * choices.count("no") >= len(proposal.electorate):
-        return False
-    return None
+def _counted(state: State, proposal: Proposal, index: int) -> State:
+    """The state with this vote, decided if nothing can change it any more."""
+    return _took(state, early(state.charter, proposal, state.commons_time_s), index)
+
+
+def _took(state: State, after: Proposal, index: int) -> State:
+    if after.decided is None:
+        return _kept(state, after)
+    return _decide(state, after, decided=after.decided, index=index)
+
+
+def _kept(state: State, proposal: Proposal) -> State:
+    return replace(state, proposals={**state.proposals, proposal.id: proposal})
 
 
 def _decide(state: State, proposal: Proposal, *, decided: bool, index: int) -> State:

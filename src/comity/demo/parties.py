@@ -22,8 +22,9 @@ from typing import TypeVar, final
 from comity.commons.charter import Charter
 from comity.demo.heart import DemoData
 from comity.errors import ComityError, Unavailable
+from comity.node.chartering import new_charter
 from comity.node.control import ask_node
-from comity.node.founding import enter_commons, new_charter, new_identity
+from comity.node.founding import enter_commons, new_identity
 from comity.node.keyfile import load_keys
 from comity.node.reports import Status, StudyStatus
 from comity.node.wish_wire import AskStatus, Result, Wish

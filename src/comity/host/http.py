@@ -12,22 +12,41 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Annotated, Final, final
 
 import msgspec
 from msgspec import Meta, Struct
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from comity.errors import ComityError, Malformed, Unavailable
-from comity.host.answers import (
-    entries_answer,
-    fault_answer,
-    json_answer,
-    read_tail,
-    verdict_words,
+from comity.errors import Malformed, Unavailable
+from comity.host.answers import read_tail, verdict_words
+from comity.host.pulse import Pulse
+from comity.host.service import Host
+from comity.host.uploads import Upload, stored_of
+from comity.statements.readers import REQUEST_BYTES_MAX
+from comity.storage.blobs import WrongOffset
+from comity.values import (
+    BLOB_BYTES_MAX,
+    ENTRIES_PER_REQUEST_MAX,
+    INTEGER_MAX,
+    LOG_SIZE_MAX,
+    NOTE_BYTES_MAX,
+    STATEMENTS_PER_REQUEST_MAX,
+    MemberId,
+    StatementId,
+    is_digest,
 )
-from comity.host.bodies import (
+from comity.web.answering import (
+    answered,
+    blob_name,
+    entries_answer,
+    json_answer,
+    nothing_here,
+    stored_answer,
+)
+from comity.web.bodies import (
     FileRange,
     FileRow,
     NotHere,
@@ -41,26 +60,9 @@ from comity.host.bodies import (
     query_of,
     read_body,
 )
-from comity.host.dispatch import NAME, Address, Application, Endpoint
-from comity.host.pulse import Pulse
-from comity.host.readers import TOKEN_LIFE_S, Readers
-from comity.host.service import Host
-from comity.host.told import Published
-from comity.host.uploads import Upload, stored_of
-from comity.statements.readers import REQUEST_BYTES_MAX
-from comity.storage.blobs import WrongOffset
-from comity.values import (
-    BLOB_BYTES_MAX,
-    ENTRIES_PER_REQUEST_MAX,
-    INTEGER_MAX,
-    LOG_SIZE_MAX,
-    NOTE_BYTES_MAX,
-    STATEMENTS_PER_REQUEST_MAX,
-    BlobName,
-    MemberId,
-    StatementId,
-    is_digest,
-)
+from comity.web.dispatch import NAME, Address, Application, Endpoint
+from comity.web.readers import TOKEN_LIFE_S, Readers
+from comity.web.told import Published
 
 POST_BYTES_MAX: Final = 256 * 1024
 TAIL_BYTES_MAX: Final = 16 * 2**20
@@ -114,7 +116,7 @@ class Routes:
     async def status(self, _: Request) -> Response:
         """What anybody may know: which commons, how long its log is, founded or not."""
         state = self._host.published.state
-        return json_answer(
+        answer = json_answer(
             {
                 "commons": state.commons,
                 "founded": state.founded_size > 0,
@@ -123,6 +125,8 @@ class Routes:
                 "size": state.size,
             }
         )
+        answer.headers["date"] = formatdate(self._clock(), usegmt=True)
+        return answer
 
     async def post_statements(self, request: Request) -> Response:
         """Statements, one a line; what became of each. They authenticate themselves."""
@@ -207,14 +211,14 @@ class Routes:
 
     async def blob(self, request: Request) -> Response:
         """A blob to send, to ask about, or to read any range of."""
-        member, name = self._member(request), _name(request)
+        member, name = self._member(request), blob_name(request)
         if request.method == "PUT":
             asked = numbers(request, offset=BLOB_BYTES_MAX, size=BLOB_BYTES_MAX)
             upload = self._host.bulk.blob(member, name, asked.get("size", 0))
             return await self._take(request, upload, asked.get("offset", 0), member)
         state = self._host.published.state
         if request.method == "HEAD":
-            return _stored_head(*self._host.bulk.stored(state, member, name))
+            return stored_answer(*self._host.bulk.stored(state, member, name))
         asked = numbers(request, start=BLOB_BYTES_MAX, stop=BLOB_BYTES_MAX)
         path = self._host.bulk.find(state, name)
         if path is None:
@@ -228,7 +232,7 @@ class Routes:
 
     async def vector(self, request: Request) -> Response:
         """A masked vector that a participant sends, or asks about."""
-        member, name = self._member(request), _name(request)
+        member, name = self._member(request), blob_name(request)
         opened = query_of(request).get("opened", "")
         if not is_digest(opened):
             raise Malformed("opened is the id of the attempt's round.open")
@@ -236,7 +240,7 @@ class Routes:
         state = self._host.published.state
         upload = self._host.bulk.vector(state, member, StatementId(opened), name)
         if request.method == "HEAD":
-            return _stored_head(*stored_of(upload))
+            return stored_answer(*stored_of(upload))
         if asked.get("size") != upload.size:
             raise Malformed(f"a vector of this attempt has {upload.size} bytes")
         return await self._take(request, upload, asked.get("offset", 0), member)
@@ -320,46 +324,8 @@ def make_app(host: Host, *, clock: Callable[[], int], times: Times) -> tuple[App
         Address("sums", True): (routes.get_sum, ("GET",)),
         Address("dealings", True): (routes.get_dealings, ("GET",)),
     }
-    answered = {
-        address: dict.fromkeys(methods, _answered(endpoint))
+    endpoints = {
+        address: dict.fromkeys(methods, answered(endpoint))
         for address, (endpoint, methods) in table.items()
     }
-    return Application(answered, _nothing, routes.lifespan), routes.pulse
-
-
-def _answered(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, with every error as the answer of its code."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except ComityError as error:
-            return fault_answer(error)
-        except (ClientDisconnect, TimeoutError):
-            return fault_answer(Unavailable("the request stopped coming; send the rest again"))
-        except Exception:
-            _LOG.exception("request failed path=%s", request.scope["path"].encode())
-            return fault_answer(Unavailable("the host failed; its operator finds why in its log"))
-
-    return answer
-
-
-async def _nothing(_: Request) -> Response:
-    return fault_answer(NotHere("there is nothing at this address"))
-
-
-def _name(request: Request) -> BlobName:
-    name = request.path_params[NAME]
-    # The raw path too: no other spelling of a name is one.
-    if not is_digest(name) or not request.scope["raw_path"].endswith(b"/" + name.encode()):
-        raise NotHere("a blob's name is 64 lower-case hex digits")
-    return BlobName(name)
-
-
-def _stored_head(stored: int, finished: bool) -> Response:
-    return Response(
-        headers={
-            "x-comity-stored": str(stored),
-            "x-comity-finished": "true" if finished else "false",
-        }
-    )
+    return Application(endpoints, nothing_here, routes.lifespan), routes.pulse

@@ -1,41 +1,31 @@
 """One port, one process: start, serve until told to stop, leave nothing half done.
 
-Decided here: how the server is set up. Memory: uvloop hands every read over as fresh bytes; with
-the allocator's defaults each goes back to the kernel and faults in again, which costs three
-quarters of the throughput (measured). Two settings at start keep them.
+Memory: uvloop hands every read over as fresh bytes; with the allocator's defaults each goes back to
+the kernel and faults in again, which costs three quarters of the throughput (measured). Two
+settings at start keep them.
 """
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import logging
-import signal
-import socket
-import ssl
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from comity.commons.charter import Charter
-from comity.errors import Misconfigured, Unavailable
-from comity.host.bodies import Times
+from comity.errors import Misconfigured
+from comity.host.exporting import Exporting
 from comity.host.http import make_app
-from comity.host.pulse import Pulse
 from comity.host.service import Host
 from comity.storage.memory import keep_freed_memory
+from comity.values import PlainHttp
+from comity.web.bodies import Times
+from comity.web.server import Port
 
-CONNECTIONS_MAX: Final = 1_024
-HEAD_BYTES_MAX: Final = 65_536
-KEEP_ALIVE_S: Final = 75
 _LOG = logging.getLogger(__name__)
 
 
@@ -47,8 +37,9 @@ def run_host(
     listen: str = "127.0.0.1:0",
     ready: Callable[[str], None] | None = None,
     clock: Callable[[], int] = lambda: int(time.time()),
-    tls: tuple[Path, Path] | None = None,
+    tls: tuple[Path, Path] | PlainHttp | None = None,
     times: Times | None = None,
+    tiles: Path | None = None,
     in_office_only: bool = False,
 ) -> None:
     """Host a commons until SIGTERM or SIGINT (in the main thread), or for ever.
@@ -56,15 +47,23 @@ def run_host(
     Args:
         folder: the host's. listen: "address:port"; port 0 takes a free one.
         ready: told the URL once the host answers; by default it is printed.
-        tls: files of certificate chain and private key, in PEM.
-        times: how long a peer may take.
+        tls: as `Port` takes it. times: how long a peer may take.
+        tiles: a folder that shows every final head as static files.
         in_office_only: refuse to start where the log says that another member hosts.
     Raises:
-        Misconfigured: `listen` or the TLS files; or as `Host`; or another member hosts.
+        Misconfigured: `listen` or the TLS files; or as `Host` and `Exporting`; or another member
+            hosts.
         Unavailable: the port is taken; or as `Host`.
     """
     server = HostServer(
-        folder, charter, host_key=host_key, listen=listen, clock=clock, tls=tls, times=times
+        folder,
+        charter,
+        host_key=host_key,
+        listen=listen,
+        clock=clock,
+        tls=tls,
+        times=times,
+        tiles=tiles,
     )
     state = server.host.published.state
     if in_office_only and not server.host.in_office:
@@ -90,169 +89,55 @@ class HostServer:
         host_key: Ed25519PrivateKey,
         listen: str,
         clock: Callable[[], int],
-        tls: tuple[Path, Path] | None = None,
+        tls: tuple[Path, Path] | PlainHttp | None = None,
         times: Times | None = None,
+        tiles: Path | None = None,
     ) -> None:
         keep_freed_memory()
-        self._times = times or Times()
-        self._socket = _bind(listen)
+        self._exporting: Exporting | None = None
+        self._port = Port(listen, tls)
         try:
-            tls_settings = _tls_of(tls)
             self.host = Host(folder, charter=charter, host_key=host_key, now=clock)
+            if tiles is not None:
+                self._exporting = self._exports(folder, tiles, host_key)
         except BaseException:
-            self._socket.close()
+            self._port.close()
             raise
-        address, port = self._socket.getsockname()[:2]
-        shown = f"[{address}]" if ":" in address else address
-        self.url = f"{'https' if tls else 'http'}://{shown}:{port}"
-        app, self._pulse = make_app(self.host, clock=clock, times=self._times)
-        times_of = self._times
-
-        class Protocol(_Protocol):
-            times = times_of
-
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                http=Protocol,
-                ws="none",
-                loop="auto",
-                lifespan="on",
-                log_config=None,
-                log_level=logging.WARNING,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                limit_concurrency=CONNECTIONS_MAX,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=5,
-                backlog=CONNECTIONS_MAX,
-            ),
-            self._pulse,
-        )
-        if tls_settings is not None:
-            self._server.config.load()
-            self._server.config.ssl = tls_settings
+        self.url = self._port.url
+        times = times or Times()
+        app, pulse = make_app(self.host, clock=clock, times=times)
+        self._serving = self._port.server(app, times=times, on_stop=pulse.stop)
 
     def run(self, ready: Callable[[str], None]) -> None:
         """Serve until `stop`, or a signal when in the main thread."""
         _LOG.info("hosting url=%s size=%d", self.url, self.host.published.state.size)
         try:
+            if self._exporting is not None:
+                self._exporting.start()
             ready(self.url)
-            self._server.run(sockets=[self._socket])
+            self._serving.run()
         finally:
             self.close()
             _LOG.info("stopped url=%s", self.url)
 
     def close(self) -> None:
-        """Give port and folder back without having served."""
-        self._socket.close()
+        """Give port and folder back, also without having served."""
+        self._port.close()
+        if self._exporting is not None:
+            self._exporting.close()
         self.host.close()
+
+    def _exports(self, folder: Path, tiles: Path, host_key: Ed25519PrivateKey) -> Exporting:
+        public = host_key.public_key().public_bytes_raw()
+        try:
+            return Exporting(self.host, folder, tiles, host_public=public)
+        except BaseException:
+            self.host.close()
+            raise
 
     def stop(self) -> None:
         """Answer what is under way and end `run`."""
-        self._server.should_exit = True
-
-
-@final
-class _Server(uvicorn.Server):
-    """uvicorn's server, which ends the long-polls first and leaves with an exit code of 0."""
-
-    def __init__(self, config: uvicorn.Config, pulse: Pulse) -> None:
-        super().__init__(config)
-        self._pulse = pulse
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._pulse.stop()
-        await super().shutdown(sockets)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        told = (signal.SIGTERM, signal.SIGINT)
-        for number in told:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in told:
-                loop.remove_signal_handler(number)
-
-
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol with what it lacks: a size and a time limit for the head of a request."""
-
-    times: Times
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._in_head = True
-        self._head_bytes = 0
-        self._head_timer = self.loop.call_later(self.times.head_s, self._cut)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_timer.cancel()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        self._head_bytes += len(data)
-        super().data_received(data)
-        if self._in_head and self._head_bytes > HEAD_BYTES_MAX:
-            self._cut()
-
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        self._head_bytes = 0
-        self._head_timer.cancel()
-        self._head_timer = self.loop.call_later(self.times.head_s, self._cut)
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._head_timer.cancel()
-        super().on_headers_complete()
-
-    def _cut(self) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.abort()
-
-
-def _bind(listen: str) -> socket.socket:
-    address, _, port = listen.rpartition(":")
-    address = address.strip("[]")
-    if not address or not port.isdigit() or int(port) > 65_535:
-        raise Misconfigured(f"listen must look like 127.0.0.1:8440 or [::]:8440, not {listen!r}")
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((address, int(port)))
-        bound.listen(CONNECTIONS_MAX)  # whoever is told the URL may connect at once
-    except OSError as error:
-        bound.close()
-        if error.errno == errno.EADDRINUSE:
-            raise Unavailable(
-                f"port {port} of {address} is in use by another program;"
-                " stop it, or choose another port in listen"
-            ) from error
-        raise Misconfigured(f"cannot listen on {listen} ({error.strerror})") from error
-    return bound
-
-
-def _tls_of(tls: tuple[Path, Path] | None) -> ssl.SSLContext | None:
-    if tls is None:
-        return None
-    settings = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    settings.minimum_version = ssl.TLSVersion.TLSv1_3
-    try:
-        settings.load_cert_chain(*tls)
-    except (OSError, ssl.SSLError) as error:
-        raise Misconfigured(f"cannot use the TLS files ({error}); expected PEM") from error
-    return settings
+        self._serving.stop()
 
 
 def _print_line(url: str) -> None:

@@ -35,7 +35,6 @@ from comity.host.drafts import (
 )
 from comity.host.replay import halt_if_forgotten, own_folder, refuse_when_halted, replay
 from comity.host.tails import Tail, supersedes, verify_tail
-from comity.host.told import BATCH_BYTES_MAX, Published, ShownHead, newest_leaves, shown_head
 from comity.log.heads import (
     TreeHead,
     is_final,
@@ -52,6 +51,7 @@ from comity.storage.dropped import keep_dropped
 from comity.storage.log_store import SqliteLogStore
 from comity.storage.ports import Hook, StoredHead
 from comity.values import ENTRIES_PER_REQUEST_MAX, MemberId, StatementId
+from comity.web.told import BATCH_BYTES_MAX, Published, ShownHead, newest_leaves, shown_head
 
 LOG: Final = "host.sqlite"
 WAITING_MAX: Final = 1_024

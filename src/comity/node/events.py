@@ -1,4 +1,4 @@
-"""What wakes a node's loop: news from the host, a study's answer, a person's wish, the end."""
+"""What wakes a node's loop: news from the host or a peer, a study's answer, a wish, the end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from comity.errors import ComityError
+from comity.errors import ComityError, Unavailable
+from comity.node.comparing import Compared
 from comity.node.remote import Batch, Remote
 from comity.node.station import Station
 
@@ -16,6 +17,12 @@ from comity.node.station import Station
 @dataclass(frozen=True, slots=True)
 class Trained:
     """The study's process has answered."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A member handed in statements that the host withholds; they are kept."""
 
 
 @final
@@ -42,4 +49,25 @@ class Heard:
     batch: Batch
 
 
-Event = Heard | Trained | Wish | Stopped | ComityError
+def stopped() -> Unavailable:
+    """Why a wish is not fulfilled when the loop has ended."""
+    return Unavailable("the node has stopped; start it, and ask again")
+
+
+def refuse_wishes(events: queue.Queue[Event]) -> None:
+    """Nobody waits for a loop that has ended."""
+    while not events.empty():
+        event = events.get()
+        if isinstance(event, Wish):
+            event.answer.put(stopped())
+
+
+def disk_fault(error: OSError | Unavailable) -> Unavailable:
+    """What stands in the way at this node's own disk, in words."""
+    if isinstance(error, Unavailable):
+        return error
+    place = error.filename or "a file of this node"
+    return Unavailable(f"cannot use {place} ({error.strerror}); free space, then it goes on")
+
+
+Event = Heard | Trained | Handed | Compared | Wish | Stopped | ComityError

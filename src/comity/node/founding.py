@@ -1,7 +1,6 @@
-"""Identities, charters and entering a commons, as plain functions; no station is needed.
+"""Identities, and entering a commons, as plain functions; no station is needed.
 
     new_identity(folder, "hospital-a", passphrase=...)       # keys.pem and hospital-a.id.json
-    new_charter(path, name=..., host=..., ids=[...])         # charter.toml, to be talked over
     enter_commons(folder, read_charter(path), keys=..., host_url=...)
 
 An id file is the public thing to send around: the key set, and proof that its keys are held.
@@ -9,8 +8,6 @@ An id file is the public thing to send around: the key set, and proof that its k
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, final
 
@@ -21,7 +18,6 @@ from comity.commons.charter import (
     charter_bytes,
     charter_from_toml,
     commons_id,
-    default_quorum,
     parse_charter,
 )
 from comity.errors import Forged, Malformed, Misconfigured, Refused, Rule, Unavailable
@@ -33,7 +29,6 @@ from comity.statements.keysets import check_possession, key_set_digest, make_pos
 from comity.statements.wire import canonical, read_canonical
 from comity.values import (
     CHARTER_BYTES_MAX,
-    DAY_S,
     SLUG_BYTES_MAX,
     TEXT_BYTES_MAX,
     CommonsId,
@@ -93,19 +88,6 @@ class Identity(Struct, frozen=True, tag="identity"):
     name: str
     country: str
     id_file: str
-
-
-@final
-class CharterSummary(Struct, frozen=True, tag="charter"):
-    """What a charter means in plain words. warnings: what its founders should know."""
-
-    commons: CommonsId
-    name: str
-    host: MemberId
-    members: tuple[MemberId, ...]
-    quorum: int
-    meaning: tuple[str, ...]
-    warnings: tuple[str, ...]
 
 
 @final
@@ -198,32 +180,6 @@ def show_identity(folder: Path) -> Identity:
 # -- charters ------------------------------------------------------------------------------------
 
 
-def new_charter(
-    path: Path,
-    *,
-    name: str,
-    host: str,
-    ids: Sequence[Path],
-    quorum: int | None = None,
-    vote_open_s: int = 7 * DAY_S,
-) -> Charter:
-    """Write a charter as people read it, from the id files of its founders.
-
-    Args:
-        path: of the new TOML file. host: member id of the first host. ids: all founders' id files.
-    Raises:
-        Misconfigured: something contradicts itself, or the file exists.
-        Malformed, Forged: an id file.
-    """
-    founders = sorted((read_identity(each) for each in ids), key=lambda p: p.key_set.member)
-    text = _charter_text(name, host, founders, quorum, vote_open_s)
-    charter = charter_from_toml(text)
-    if path.exists():
-        raise Misconfigured(f"{path} exists already: name another file, or move it away first")
-    _write(path, text.encode())
-    return charter
-
-
 def read_charter(path: Path) -> Charter:
     """Read a charter, as TOML or as canonical JSON. Raises Misconfigured, Malformed."""
     raw = _read(path, CHARTER_BYTES_MAX)
@@ -233,45 +189,6 @@ def read_charter(path: Path) -> Charter:
         return charter_from_toml(raw.decode())
     except UnicodeDecodeError as error:
         raise Misconfigured(f"{path} is no charter: it is not UTF-8 text") from error
-
-
-def check_charter(charter: Charter) -> CharterSummary:
-    """The commons id, and what the quorum means, in plain words."""
-    members = tuple(founder.id for founder in charter.founders)
-    count, quorum = len(members), charter.quorum
-    spare = count - quorum
-    meaning = [
-        f"a head of the log is final once {quorum} of {count} members have cosigned it",
-        f"a release needs the yes of {count // 2 + 1} of {count} members",
-        f"studies: at least {charter.studies.survivors_min} members in every sum, at least"
-        f" {charter.studies.colluders_min} may collude without seeing an update",
-    ]
-    warnings = []
-    if spare == 0:
-        warnings.append(
-            f"{quorum} of {count}: all must be online for anything to become final; one member"
-            " that is away stops founding, new studies and releases until it is back"
-        )
-    else:
-        meaning.append(f"{spare} of {count} may be away and heads still become final")
-    if quorum < default_quorum(count):
-        warnings.append(
-            f"the quorum is below {default_quorum(count)}, two thirds: fewer members than usual"
-            " can make two histories final"
-        )
-    if count == 2:
-        warnings.append("two members: there is no secrecy between you, and no secure sum")
-    if count == 3:
-        warnings.append("three members: all three stay online to the end of every round")
-    return CharterSummary(
-        commons=commons_id(charter),
-        name=charter.name,
-        host=charter.host,
-        members=members,
-        quorum=quorum,
-        meaning=tuple(meaning),
-        warnings=tuple(warnings),
-    )
 
 
 def enter_commons(
@@ -322,48 +239,6 @@ def _member_of(charter: Charter, keys: MemberKeys) -> MemberId:
         "the charter lists no member with the keys of this folder: send your id file to whoever"
         " writes the charter, and sign the one that lists it",
     )
-
-
-def _charter_text(
-    name: str, host: str, founders: Sequence[PublicId], quorum: int | None, vote_open_s: int
-) -> str:
-    count = len(founders)
-    lines = [
-        "# The charter of a commons. All founders sign exactly this; its hash is the commons id.",
-        f"name = {_toml(name)}",
-        f"host = {_toml(host)}",
-        "",
-        "# Members that must cosign a head to make it final; more than half of all.",
-        f"quorum = {default_quorum(count) if quorum is None else quorum}",
-        "",
-        "# How long a vote is open, in seconds.",
-        f"vote_open_s = {vote_open_s}",
-    ]
-    for founder in founders:
-        lines += ["", "[[founders]]", f"id = {_toml(founder.key_set.member)}"]
-        lines.append(f"keys = {_toml(key_set_digest(founder.key_set))}")
-        if founder.name:
-            lines.append(f"name = {_toml(founder.name)}")
-        if founder.country:
-            lines.append(f"country = {_toml(founder.country)}")
-    lines += [
-        "",
-        "# What every study keeps to.",
-        "[studies]",
-        "colluders_min = 1",
-        "survivors_min = 3",
-        "rounds_max = 1000",
-        "attempts_max = 20",
-        f"end_by_s_max = {30 * DAY_S}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _toml(text: str) -> str:
-    """A TOML string. JSON's escapes are TOML's, for text that is printable."""
-    if not text.isprintable():
-        raise Misconfigured("names in a charter are printable text on one line")
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _identity(public: PublicId, path: Path) -> Identity:

@@ -23,7 +23,8 @@ import msgspec
 from msgspec import Struct
 
 from comity.errors import ComityError, Forged, Malformed, Misconfigured, Refused, Rule, Unavailable
-from comity.values import TEXT_BYTES_MAX
+from comity.node.tls import Untrusted, client_tls, require_loopback, tls_refusal
+from comity.values import TEXT_BYTES_MAX, PlainHttp
 
 _ERROR_BYTES_MAX: Final = 16_384
 _SLOWEST_BYTES_PER_S: Final = 16_384
@@ -87,12 +88,19 @@ class _Fault(Struct, frozen=True):
 class HttpClient:
     """Asks one peer; used by several threads at once.
 
+    Args:
+        tls: for https; None takes the system's authorities. On purpose: http to other machines.
     Raises:
-        Misconfigured: the URL is not http(s)://name[:port].
+        Misconfigured: the URL is not http(s)://name[:port], or plain HTTP to another machine.
     """
 
     def __init__(
-        self, url: str, *, tls: ssl.SSLContext | None, proxy: str | None, limits: Limits
+        self,
+        url: str,
+        *,
+        tls: ssl.SSLContext | PlainHttp | None,
+        proxy: str | None,
+        limits: Limits,
     ) -> None:
         try:
             self.url = httpx.URL(url)
@@ -104,7 +112,9 @@ class HttpClient:
                 or self.url.userinfo
             ):
                 raise httpx.InvalidURL(url)
-            context = tls or ssl.create_default_context()
+            if self.url.scheme == "http" and not isinstance(tls, PlainHttp):
+                require_loopback(self.url.host)
+            context = tls if isinstance(tls, ssl.SSLContext) else client_tls()
             self._pool = (
                 httpcore.HTTPProxy(
                     proxy, ssl_context=context, max_connections=8, keepalive_expiry=60.0
@@ -146,13 +156,13 @@ class HttpClient:
             extra_s: how much longer than usual the peer may think before it answers.
             tries: instead of the number in the limits.
         Raises:
-            Malformed, Forged, Refused, Unavailable, TokenUnknown, WrongOffset.
+            Malformed, Forged, Refused, Unavailable, Untrusted, TokenUnknown, WrongOffset.
         """
         tried = 0
         while True:
             try:
                 return self._ask_once(method, path, query, body, token, bytes_max, extra_s)
-            except (TokenUnknown, WrongOffset):
+            except (TokenUnknown, WrongOffset, Untrusted):
                 raise
             except Unavailable as error:
                 tried += 1
@@ -227,6 +237,7 @@ class HttpClient:
             headers.append((b"Authorization", b"Bearer " + token.encode()))
         if method not in ("GET", "HEAD"):
             headers.append((b"Content-Length", str(len(content)).encode()))
+        passing_s = len(content) / _SLOWEST_BYTES_PER_S
         target = f"{path}?{urlencode(query)}" if query else path
         request = httpcore.Request(
             method.encode(),
@@ -241,13 +252,14 @@ class HttpClient:
             extensions={
                 "timeout": {
                     "connect": limits.connect_s,
-                    "read": limits.silence_s + extra_s,
+                    # Proxies and kernels take a body long before it has passed a slow line.
+                    "read": limits.silence_s + extra_s + passing_s,
                     "write": limits.silence_s,
                     "pool": limits.silence_s + extra_s,
                 }
             },
         )
-        deadline = time.monotonic() + limits.answer_s + extra_s + len(body) / _SLOWEST_BYTES_PER_S
+        deadline = time.monotonic() + limits.answer_s + extra_s + passing_s
         return _Exchange(self._pool, request, deadline)
 
 
@@ -317,12 +329,20 @@ def _fault(response: httpcore.Response, deadline: float, no_body: bool) -> Comit
         said = msgspec.json.decode(body, type=_Fault)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         said = _Fault("")
+        if status in (403, 407) and not no_body:
+            return Unavailable(
+                f"something on the way to the host answers with status {status}, not the host:"
+                " let the proxy or firewall pass it, or set proxy in node.toml"
+            )
     if status == 401:
         return TokenUnknown("the host does not know this reader's token")
     if status == 409 and said.stored is not None and said.stored >= 0:
         return WrongOffset(said.stored)
     if said.error:
         return error_named(said.error, said.rule, said.message)
+    rule = _header(response, b"x-comity-rule")
+    if no_body and status == 403 and rule in _RULES:
+        return Refused(_RULES[rule], "the host refuses this")
     if status == 404:
         return Unavailable("the host does not have this")
     if status in (408, 429) or status >= 500:
@@ -342,4 +362,6 @@ def error_named(error: str, rule: str | None, message: str) -> ComityError:
 
 
 def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"cannot reach the host ({type(error).__name__}); try again later")
+    return tls_refusal(error) or Unavailable(
+        f"cannot reach the host ({type(error).__name__}); try again later"
+    )

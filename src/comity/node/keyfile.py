@@ -162,6 +162,15 @@ def load_host_key(path: Path, *, passphrase: bytes | Unencrypted) -> Ed25519Priv
     return _load_ed25519(path, _read(path)["host"], passphrase)
 
 
+def check_key_file(path: Path) -> bool:
+    """Check rights and form of a key file without opening a key; whether it is encrypted.
+
+    Raises:
+        Misconfigured, Unavailable: as `load_keys`.
+    """
+    return all(block.startswith(_BEGIN_SEALED) for block in _read(path).values())
+
+
 def encrypt_pkcs8(plain: bytes, passphrase: bytes) -> bytes:
     """DER of an EncryptedPrivateKeyInfo: PBES2, scrypt, AES-256-CBC (RFC 8018, RFC 7914).
 

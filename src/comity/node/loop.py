@@ -14,47 +14,36 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, final
 
-from comity.commons.duties import (
-    AskConsent,
-    Duty,
-    SayAbandon,
-    SayAccept,
-    SayApprove,
-    SayClose,
-    SayCommit,
-    SayConfirm,
-    SayEnrol,
-    SayFound,
-    SayJoin,
-    SayOpen,
-    SayReady,
-    SayRecover,
-    SayResolve,
-    SayReveal,
-    SaySeen,
-    SayStart,
-    SignRelease,
-    duties,
-)
+from comity.commons.duties import Duty, duties
 from comity.commons.state import Outcome
-from comity.errors import ComityError, Forged, HostFault, Refused, Rule, Unavailable
+from comity.errors import ComityError, Forged, HostFault, Malformed, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
+from comity.node.comparing import Compared, investigate
 from comity.node.cosigning import Cosigner
-from comity.node.events import Event, Heard, Stopped, Trained, Wish
+from comity.node.events import (
+    Event,
+    Handed,
+    Heard,
+    Stopped,
+    Trained,
+    Wish,
+    disk_fault,
+    refuse_wishes,
+    stopped,
+)
 from comity.node.histories import Applied
 from comity.node.moving import Moving
+from comity.node.peers import Peers
+from comity.node.performing import perform
 from comity.node.polling import Poller
+from comity.node.reacting import caught, halt, note_truncated, proven_against_host, resume
 from comity.node.remote import Batch
-from comity.node.revealing import say_accept, say_confirm, say_recover, say_reveal
 from comity.node.rounds import Rounds
 from comity.node.said import is_said
-from comity.node.standing import consent, enrol, found, sign_release
 from comity.node.station import Station, describe
-from comity.node.succession import approve_settled, hand_in_bulk
+from comity.node.succession import hand_in_bulk
 from comity.statements.entries import Entry
-from comity.statements.governing import Seen
 from comity.storage.memory import keep_freed_memory
-from comity.values import StatementId
 
 LOG = logging.getLogger(__name__)
 
@@ -86,8 +75,9 @@ class Loop:
         self._moving = Moving(station)
         self._version = 0
         self._pending: list[bytes] = []
-        self._own: list[tuple[StatementId, int]] = []
-        self._cosigner = Cosigner(station, self._flush)
+        self._unsettled: list[Applied] = []
+        self._cosigner = Cosigner(station)
+        self._peers = Peers(station, self._events.put)
         self._retry = False
         self._bulk_owed = self._away = False
         self._in_step = True
@@ -102,7 +92,7 @@ class Loop:
         """Run something in the loop's thread and return its answer; errors are raised here."""
         wish = Wish(fulfil, queue.Queue())
         if self._stopping.is_set():
-            raise _stopped()
+            raise stopped()
         self._events.put(wish)
         try:
             answer = wish.answer.get(timeout=timeout_s)
@@ -115,23 +105,27 @@ class Loop:
     def run(self) -> None:
         """Serve until `stop`.
 
-        Raises:
-            HostFault, Forged, Malformed: the host broke the protocol. Nothing more is sent to it;
-                the evidence is in the log of the node and an operator must decide.
+        A host that broke the protocol is spoken to no more (`reacting.py`); wishes are granted, and
+        the mirror is served, as before.
         """
         keep_freed_memory()
         # Until it has the whole log, this node cannot know what it has said: it may be a copy (R8).
         self._in_step = self._station.may_speak = False
+        why = proven_against_host(self._station)
+        if why is not None:
+            halt(self._station, why)
         try:
+            self._peers.start()
             self._poller.start()
             while not self._stopping.is_set():
                 self._serve(self._next_event())
         finally:
             self._stopping.set()
             self._poller.stop()
-            self._refuse_wishes()
+            refuse_wishes(self._events)
+            self._peers.close()
             self._rounds.close()
-            self._flush()
+            self._send(self._station.flush)
 
     def _wanted(self) -> tuple[int, int, int]:
         """What the next question to the host is about."""
@@ -153,38 +147,72 @@ class Loop:
             return None
 
     def _serve(self, event: Event | None) -> None:
+        try:
+            heard = self._heard(event)
+            # Trying a host that is away again and again would keep wishes and the next host
+            # waiting.
+            if heard and self._in_step and not self._moving.waits and not self._away:
+                self._work()
+        except (HostFault, Forged, Malformed) as error:
+            if not self._station.halted:
+                caught(self._station, error)
+
+    def _heard(self, event: Event | None) -> bool:
+        """React to an event; whether this node's disk took what that brought."""
+        try:
+            self._settle()
+            self._react(event)
+            self._station.faults.pop("disk", None)
+        except (OSError, Unavailable) as error:
+            # What was not stored or settled stays in memory, and comes first at the next event.
+            fault = disk_fault(error)
+            self._note("disk", fault)
+            self._retry = True
+            if isinstance(event, Wish):
+                event.answer.put(fault)
+            return False
+        finally:
+            if isinstance(event, Heard):
+                self._poller.taken()
+        return True
+
+    def _react(self, event: Event | None) -> None:
         match event:
             case Heard():
-                try:
-                    if event.remote is self._station.remote:
-                        self._take_or_move(event.batch)
-                finally:
-                    self._poller.taken()
+                if event.remote is self._station.remote:
+                    self._take(event.batch)
             case Wish():
                 self._fulfil(event)
+            case Compared():
+                self._peers.take(event)
+            case Handed():
+                self._send(self._peers.turn)
             case ComityError():
                 self._unread(event)
-            case Stopped():
-                return
+            case Stopped() | Trained():
+                pass
             case None:
-                self._flush()
-                self._station.watch_own()
-                self._moving.tell_left()
+                self._look_around()
         applied = self._moving.step()
         if applied is not None:
             self._moved(applied)
-        # Trying a host that is away again and again would keep wishes and the next host waiting.
-        if self._in_step and not self._moving.waits and not self._away:
-            self._work()
+
+    def _look_around(self) -> None:
+        """What the clock alone may have changed."""
+        self._flush()
+        self._peers.hand_over(self._station.watch_own())
+        self._send(self._peers.turn)
+        self._moving.tell_left()
 
     def _moved(self, applied: Sequence[Applied]) -> None:
         """Another host's entries are ours now; what hung on the old one goes, or is sent again."""
-        self._version, self._pending, self._own = 0, [], []
-        self._cosigner = Cosigner(self._station, self._flush)
+        self._version, self._pending = 0, []
+        self._cosigner = Cosigner(self._station)
         self._in_step, self._away = True, False
         self._station.may_speak = True
-        for entry, outcome in applied:
-            self._applied(entry, outcome)
+        resume(self._station)
+        self._unsettled = list(applied)
+        self._settle()
         self._flush()
         self._bulk_owed = True
         if self._on_change:
@@ -205,31 +233,35 @@ class Loop:
         rule = error.rule if isinstance(error, Refused) else None
         if rule is Rule.HEAD_UNKNOWN:
             # A host that forgot what it signed is shown it, and stops for good.
-            self._send(self._cosigner.hand_in_again)
+            self._cosigner.again()
+            self._send(self._cosigner.cosign)
         elif rule is Rule.UNKNOWN_AUTHOR and station.member not in station.replica.state.keys:
             # Nobody reads before it has entered; and nothing but entering is owed before.
             station.may_speak = True
             self._work()
             station.may_speak = self._in_step
 
-    def _take_or_move(self, batch: Batch) -> None:
-        """Take what came; or see whether it is the log of a host that the members put in its place.
+    def _take(self, batch: Batch) -> None:
+        """Take what the host shows; what does not fit is kept, and ends all talk with it.
 
-        Raises: as `run`.
+        Unless it is the log of a host that the members put in its place, at the same address.
         """
+        if self._station.halted:
+            return
         try:
-            self._take(batch)
-        except (HostFault, Forged):
-            applied = self._moving.look(self._station.remote.url)
+            self._follow(batch)
+        except (HostFault, Forged, Malformed) as error:
+            url = self._station.remote.url
+            applied = None if isinstance(error, Malformed) else self._moving.look(url)
             if applied is None:
+                caught(self._station, error, [head.note for head in batch.heads])
                 raise
             self._moved(applied)
 
-    def _take(self, batch: Batch) -> None:
+    def _follow(self, batch: Batch) -> None:
         station = self._station
         station.faults.pop("host", None)
         self._away = False
-        self._version = batch.version
         replica = station.replica
         replica.compare([head.note for head in batch.heads])
         if batch.start == replica.state.size + len(self._pending):
@@ -238,34 +270,47 @@ class Loop:
             size = parse_signed_head(head.note).head.size
             ahead = size - replica.state.size
             if 0 < ahead <= len(self._pending):
-                leaves, self._pending = self._pending[:ahead], self._pending[ahead:]
-                for entry, outcome in replica.take(head.note, leaves):
-                    self._applied(entry, outcome)
+                self._unsettled += self._taken_from(head.note, self._pending[:ahead])
+                del self._pending[:ahead]
+                self._settle()
         for head in batch.heads:
             if head.cosignatures and replica.take_cosignatures(head.note, head.cosignatures):
                 self._flush()
                 station.journal.settled(replica.final_size)
+        self._version = batch.version
         newest = max((parse_signed_head(head.note).head.size for head in batch.heads), default=0)
         if replica.state.size >= newest:
             self._in_step = station.may_speak = True
+        note_truncated(station, newest, len(batch.entries))
         if self._on_change:
             self._on_change(station)
+
+    def _settle(self) -> None:
+        """Settle what was applied, in order; what fails is settled again, which changes nothing."""
+        while self._unsettled:
+            self._applied(*self._unsettled[0])
+            del self._unsettled[0]
+
+    def _taken_from(self, note: bytes, leaves: list[bytes]) -> list[Applied]:
+        replica = self._station.replica
+        try:
+            return replica.take(note, leaves)
+        except Forged as error:
+            raise investigate(replica, self._station.remote, note, error) from error
 
     def _applied(self, entry: Entry, outcome: Outcome) -> None:
         station, statement = self._station, entry.statement
         if statement.author == station.member:
             if station.journal.holds(statement.id):
-                self._own.append((statement.id, entry.index))
+                station.logged(statement.id, entry.index)
             else:
                 self._rounds.lost_memory(entry)
         self._rounds.applied(entry, outcome)
 
     def _flush(self) -> None:
-        """Make durable what was taken: entries, and which of mine are among them."""
-        self._station.replica.flush()
-        if self._own:
-            self._station.journal.logged_all(self._own)
-            self._own = []
+        """Make durable what was taken, and let the mirror show it."""
+        self._station.flush()
+        self._peers.publish()
 
     def _fulfil(self, wish: Wish) -> None:
         # What it says is delivered with the rest: it is kept, so a host that is away is no error.
@@ -277,18 +322,13 @@ class Loop:
             LOG.exception("wish failed")
             wish.answer.put(Unavailable("the node failed at this; what it logged says why"))
 
-    def _refuse_wishes(self) -> None:
-        """Nobody waits for a loop that has ended."""
-        while not self._events.empty():
-            event = self._events.get()
-            if isinstance(event, Wish):
-                event.answer.put(_stopped())
-
     # -- what is owed -------------------------------------------------------------------------
 
     def _work(self) -> None:
         """Do everything that is owed now, then cosign and deliver."""
         self._retry = False
+        if self._station.halted:
+            return
         # A statement said here changes what is owed only once it is logged, so one pass is
         # enough; the next entries wake the loop again.
         for duty in duties(
@@ -302,6 +342,7 @@ class Loop:
         self._send(self._hand_in_bulk)
         self._send(self._station.deliver)
         self._send(self._cosigner.cosign)
+        self._send(self._peers.publish)
 
     def _send(self, send: Callable[[], None]) -> None:
         try:
@@ -312,15 +353,15 @@ class Loop:
         except Refused as error:
             self._note("cosign", error)  # it lets us not read or cosign, say by a wrong clock
         except OSError as error:
-            self._note("disk", _disk(error))
+            self._note("disk", disk_fault(error))
             self._retry = True
 
     def _perform(self, duty: Duty) -> None:
-        if is_said(self._station, duty):
-            return  # on its way to the log
         subject = type(duty).__name__
         try:
-            self._dispatch(duty)
+            if is_said(self._station, duty):
+                return  # on its way to the log
+            perform(self._station, self._rounds, duty)
             self._station.faults.pop(subject, None)
         except Unavailable as error:
             self._note(subject, error)
@@ -333,7 +374,7 @@ class Loop:
         except ComityError as error:
             self._note(subject, error)
         except OSError as error:
-            self._note(subject, _disk(error))
+            self._note(subject, disk_fault(error))
             self._retry = True
 
     def _note(self, subject: str, error: ComityError) -> None:
@@ -341,52 +382,3 @@ class Loop:
         if self._station.faults.get(subject) != text:
             LOG.warning("not done duty=%s why=%s", subject, text)
             self._station.faults[subject] = text
-
-    def _dispatch(self, duty: Duty) -> None:
-        station, rounds = self._station, self._rounds
-        match duty:
-            case SayFound():
-                found(station)
-            case SaySeen():
-                station.say(Seen())
-            case AskConsent():
-                consent(station, duty)
-            case SayEnrol():
-                enrol(station, duty)
-            case SayOpen() | SayStart():
-                rounds.say_derived(duty)
-            case SayJoin():
-                rounds.say_join(duty)
-            case SayReady():
-                rounds.say_ready(duty)
-            case SayResolve():
-                rounds.say_resolve(duty)
-            case SayCommit():
-                rounds.say_commit(duty)
-            case SayClose():
-                rounds.say_close(duty)
-            case SayConfirm():
-                say_confirm(station, duty)
-            case SayReveal():
-                say_reveal(station, duty)
-            case SayRecover():
-                say_recover(station, duty)
-            case SayAccept():
-                say_accept(station, duty)
-            case SayAbandon():
-                rounds.say_abandon(duty)
-            case SignRelease():
-                sign_release(station, duty)
-            case SayApprove():
-                approve_settled(station, duty.pending)
-            case _:
-                pass  # AskVote, AskApprove: people answer
-
-
-def _stopped() -> Unavailable:
-    return Unavailable("the node has stopped; start it, and ask again")
-
-
-def _disk(error: OSError) -> Unavailable:
-    place = error.filename or "a file here"
-    return Unavailable(f"cannot use {place} ({error.strerror}); free space, then it goes on")

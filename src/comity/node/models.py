@@ -25,10 +25,10 @@ from comity.node.vectors import (
     SUM_BYTES,
     WORD_BYTES,
     NextModel,
+    SumFile,
     Total,
     next_model,
     sum_sizes,
-    take_sum,
 )
 from comity.statements.rounds import RoundRecover, RoundReveal
 from comity.statements.studies import UpdateRule
@@ -124,13 +124,19 @@ def fetch_sum(station: Station, closed: Closed) -> tuple[Path, bytes]:
     if known is not None:
         return known
     opened, binding = closed.started.opened, closed.started.binding
-    path = station.scratch.take(station.work / f"{closed.id}.sum", SUM_BYTES * opened.words)
-    pieces = station.remote.read_chunks(BlobName(closed.sum), sum_sizes(opened.words))
-    root, value = take_sum(pieces, opened.words, binding, closed.id, path)
+    coming = station.coming_sums.get(closed.id)
+    if coming is None:
+        path = station.scratch.take(station.work / f"{closed.id}.sum", SUM_BYTES * opened.words)
+        coming = SumFile(path, opened.words, binding, closed.id)
+        station.coming_sums[closed.id] = coming
+    sizes, first = sum_sizes(opened.words), coming.chunks_count
+    coming.take(station.remote.read_chunks(BlobName(closed.sum), sizes, first=first))
+    root, value = coming.end()
+    del station.coming_sums[closed.id]
     if root != closed.sum:
         raise Forged("the sum that the host serves is not the one that was closed")
-    station.sums[closed.id] = (path, value)
-    return path, value
+    station.sums[closed.id] = (coming.path, value)
+    return coming.path, value
 
 
 def compute_next(

@@ -8,6 +8,7 @@ from typing import Final, final
 
 from comity.errors import ComityError
 from comity.node.events import Event, Heard
+from comity.node.reacting import TRUNCATED
 from comity.node.station import Station
 
 AGAIN_S: Final = 1.0
@@ -50,6 +51,9 @@ class Poller:
     def _poll(self) -> None:
         while not self._stopping.is_set():
             remote = self._station.remote
+            if self._station.halted:
+                self._stopping.wait(AGAIN_S)
+                continue
             try:
                 batch = remote.entries(*self._asked())
             except ComityError as error:
@@ -61,3 +65,5 @@ class Poller:
             self._taken.clear()
             self._tell(Heard(remote, batch))
             self._taken.wait()
+            if "disk" in self._station.faults or TRUNCATED in self._station.faults:
+                self._stopping.wait(AGAIN_S)

@@ -34,7 +34,7 @@ from comity.node.models import layout_of, model_files
 from comity.node.sandbox import Sandbox
 from comity.node.sandbox_wire import Train, Trained
 from comity.node.station import Station
-from comity.node.vectors import WORD_BYTES, file_digest, mask_update
+from comity.node.vectors import WORD_BYTES, file_digest, mask_update, write_whole
 from comity.values import (
     DatasetId,
     Digest,
@@ -330,7 +330,7 @@ def _copy_over(source: Path, target: Path) -> None:
     room = memoryview(bytearray(2**20))
     with source.open("rb", buffering=0) as read, os.fdopen(descriptor, "wb", buffering=0) as write:
         while count := read.readinto(room):
-            write.write(room[:count])
+            write_whole(write, room[:count])
         write.truncate()
 
 

@@ -150,6 +150,9 @@ def _drop_vectors(station: Station, closed: Closed, seat: Seat) -> None:
     fetched = station.sums.pop(closed.id, None)
     if fetched is not None:
         station.scratch.give(fetched[0])
+    coming = station.coming_sums.pop(closed.id, None)
+    if coming is not None:
+        coming.path.unlink(missing_ok=True)
 
 
 def _scope_said(state: State, entry: Entry) -> Attempt | None:

@@ -33,13 +33,7 @@ from comity.node.answers import (
     read_batch,
     read_posted,
 )
-from comity.node.http_client import (
-    Answer,
-    HttpClient,
-    Limits,
-    TokenUnknown,
-    WrongOffset,
-)
+from comity.node.http_client import Answer, HttpClient, Limits, TokenUnknown, WrongOffset
 from comity.node.sources import (
     cut_evenly,
     cut_to,
@@ -51,18 +45,24 @@ from comity.node.sources import (
     text_of,
 )
 from comity.node.tokens import Tokens
+from comity.statements.readers import ask_to_read
 from comity.storage.ports import BlobCheck
 from comity.values import (
     BLOB_BYTES_MAX,
     BlobName,
     CommonsId,
     MemberId,
+    PlainHttp,
     StatementId,
     same_bytes,
 )
 
 PIECE_BYTES: Final = 4 * 2**20
 """Bytes of a blob in one request, unless fewer are left."""
+
+_PIECE_BYTES_LEAST: Final = 64 * 2**10
+_AT_ONCE_BYTES: Final = 256 * 2**10
+"""A blob up to this size is sent without asking first whether the host has some of it."""
 
 _ANSWER_MAX: Final = 1_048_576
 _TWICE: Final = 2  # for what the caller keeps and sends again: it has other things to do
@@ -83,7 +83,7 @@ class Remote:
         statement_key: proves that to the host; signs nothing but requests to read here.
         commons: which commons.
         clock: POSIX seconds by this machine's clock.
-        tls: for https; None takes the system's certificate authorities.
+        tls: for https; None takes the system's authorities. On purpose: http to other machines.
         proxy: URL of the institution's proxy, if it has one.
         limits: time limits and number of tries.
     Raises:
@@ -98,16 +98,19 @@ class Remote:
         statement_key: Ed25519PrivateKey,
         commons: CommonsId,
         clock: Callable[[], int] = lambda: int(time.time()),
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | PlainHttp | None = None,
         proxy: str | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._client = HttpClient(url, tls=tls, proxy=proxy, limits=limits or Limits())
         self.url = url
-        self._member = member
-        self._tokens = Tokens(
-            self._client, member, statement_key=statement_key, commons=commons, clock=clock
-        )
+        self._member, self._clock = member, clock
+
+        def request() -> bytes:
+            time_s = self._clock()
+            return ask_to_read(commons, member, time_s=time_s, statement_key=statement_key)
+
+        self._tokens = Tokens(self._client, request)
 
     def __repr__(self) -> str:
         return f"Remote({self._client.url!r}, {self._member!r})"
@@ -208,12 +211,13 @@ class Remote:
         path, query = place_of(name, vector_of)
         with opened_source(source) as (size, read):
             # Small ones go at once; else one question may save a piece.
-            offset, finished = (0, False) if size <= PIECE_BYTES else self.stored(name, vector_of)
-            tries = 0
+            at_once = size <= _AT_ONCE_BYTES
+            offset, finished = (0, False) if at_once else self.stored(name, vector_of)
+            tries, count = 0, PIECE_BYTES
             while not finished:
                 if offset > size:
                     raise Malformed(f"the host has {offset} bytes of a blob of {size}")
-                piece = read(offset, min(PIECE_BYTES, size - offset))
+                piece = read(offset, min(count, size - offset))
                 try:
                     answer = self._ask(
                         "PUT",
@@ -237,6 +241,9 @@ class Remote:
                     reached, finished = self.stored(name, vector_of)
                 if reached > offset:
                     tries = 0
+                elif not finished:
+                    # A proxy that passes on whole requests only, and is cut before one is whole.
+                    count = max(_PIECE_BYTES_LEAST, count // 2)
                 offset = reached
 
     def get_blob(
@@ -302,14 +309,19 @@ class Remote:
         Raises:
             Malformed: not so many bytes. Refused(PHASE_NOT_OPEN): members still join. Unavailable.
         """
-        path, token = f"/dealings/{opened}", self._tokens.current()
+        path, token = f"/dealings/{opened}", self._tokens.now()
         pieces = self._client.stream(path, query={}, count=count * bytes_each, token=token)
         return cut_evenly(pieces, bytes_each)
 
-    def read_chunks(self, name: BlobName, sizes: Iterable[int]) -> Iterator[memoryview]:
-        """The bytes of a blob from its start, cut into pieces of these sizes, unchecked.
+    def read_chunks(
+        self, name: BlobName, sizes: Iterable[int], *, first: int = 0
+    ) -> Iterator[memoryview]:
+        """The bytes of a blob, cut into pieces of these sizes, unchecked.
 
         One buffer is used again and again: a piece is good until the next one is asked for.
+
+        Args:
+            first: how many of these pieces came before, and are not asked for again.
         Raises:
             Malformed: the blob is not as long as the pieces together. Unavailable.
         """
@@ -317,7 +329,7 @@ class Remote:
         size = self._size_there(name, BLOB_BYTES_MAX)
         if size != sum(wanted):
             raise Malformed(f"expected a blob of {sum(wanted)} bytes, the host has {size}")
-        return cut_to(wanted, self._download(name, 0, size))
+        return cut_to(wanted[first:], self._download(name, sum(wanted[:first]), size))
 
     def sum_root(self, opened: StatementId) -> SumInfo:
         """Name and size of the attempt's sum, once committing is closed and all is added.
@@ -345,7 +357,7 @@ class Remote:
             query = {"start": str(at), "stop": str(stop)}
             try:
                 for piece in self._client.stream(
-                    f"/blobs/{name}", query=query, count=stop - at, token=self._tokens.current()
+                    f"/blobs/{name}", query=query, count=stop - at, token=self._tokens.now()
                 ):
                     at, tries = at + len(piece), 0
                     yield piece
@@ -379,7 +391,7 @@ class Remote:
                     bytes_max=bytes_max,
                     extra_s=extra_s,
                     tries=tries,
-                    token=self._tokens.current(),
+                    token=self._tokens.now(),
                 )
             except TokenUnknown as error:
                 tried += 1

@@ -16,6 +16,8 @@ from comity.commons.charter import Charter, commons_id
 from comity.commons.fold import admit, apply, found
 from comity.commons.state import Epoch, Outcome, State
 from comity.errors import ComityError, Forged, HostFault, HostFaultKind, Malformed
+from comity.log.evidence import host_fork
+from comity.log.evidence_forms import KnownKeys
 from comity.log.heads import (
     Cosignature,
     SignedHead,
@@ -25,9 +27,11 @@ from comity.log.heads import (
     parse_signed_head,
     verify_host,
 )
+from comity.log.inadmissible import inadmissible_entry, signature_misfit
 from comity.log.merkle import leaf_hash
 from comity.log.view import View
 from comity.statements.entries import Entry
+from comity.statements.governing import PublicKeys
 from comity.statements.wire import read
 from comity.storage.dropped import keep_dropped
 from comity.storage.log_store import SqliteLogStore
@@ -61,12 +65,16 @@ class Replica:
         self._unstored: list[Row] = []
         self._newest: StoredHead | None = None
         self._past = (0, self.state)
+        self.known_keys = KnownKeys({}, self.origin)
+        """Every key set that this copy of the log has shown, by member."""
         self._replay()
 
     def close(self) -> None:
         """Store what is left and give the file back."""
-        self.flush()
-        self.store.close()
+        try:
+            self.flush()
+        finally:
+            self.store.close()
 
     def flush(self) -> None:
         """Make every entry taken so far, and its head, durable. Raises Unavailable: the disk."""
@@ -135,20 +143,68 @@ class Replica:
         """Compare the heads a host shows with this copy; heads beyond it are left for `take`.
 
         Raises:
-            HostFault(SPLIT_VIEW): one has another root than this copy at its size.
+            HostFault(SPLIT_VIEW): one has another root than this copy at its size; with evidence
+                where a head of the same host key is stored here.
+            Forged: such a one, and the host did not sign it.
             HostFault(ROLLBACK): the newest is older than this copy (attack 2 of the log).
         """
         heads = [parse_signed_head(note) for note in notes]
-        for signed, note in zip(heads, notes, strict=True):
-            size, root = signed.head.size, signed.head.root
-            if size <= self.state.size and not self.view.final_root_known(size, root):
-                raise HostFault(HostFaultKind.SPLIT_VIEW, f"another root for size {size}", note)
+        for signed in heads:
+            self.check_prefix(signed)
         newest = max((signed.head.size for signed in heads), default=0)
         if newest < self.state.size:
             raise HostFault(
                 HostFaultKind.ROLLBACK,
                 f"the host shows a log of {newest} entries, it has shown {self.state.size}",
             )
+
+    def check_prefix(self, signed: SignedHead) -> bool:
+        """Compare a head of any source with this copy; whether it is of this copy's size or less.
+
+        Raises: SPLIT_VIEW and Forged as `compare`. The state is not changed.
+        """
+        size = signed.head.size
+        if size > self.state.size:
+            return False
+        if not self.view.final_root_known(size, signed.head.root):
+            host_public = host_key(self.state, size)
+            assert host_public is not None, "size 0 has one root"
+            if signed.head.origin != self.origin:
+                raise Forged(f"head is of another log; expected origin {self.origin}")
+            verify_host(signed, host_public)
+            message = f"the host signed another root for size {size}"
+            raise HostFault(HostFaultKind.SPLIT_VIEW, message, self._fork(signed, host_public))
+        return True
+
+    def _fork(self, signed: SignedHead, host_public: bytes) -> bytes:
+        """Evidence that the head is not of this log; empty when no head here is of the same key."""
+        final, newest = self.store.head_at(self.store.final()), self.view.head
+        mine = [newest] if newest is not None else []
+        if final is not None:
+            mine.append(parse_signed_head(final.note))
+        for head in mine:
+            if head.head.size >= signed.head.size and signed_by(head, host_public):
+                return host_fork(signed, head, self.view.tree)
+        return b""
+
+    def judge(self, index: int, root: bytes, entry: bytes) -> bool | None:
+        """Whether an entry must not be at `index` of the log with this root before it.
+
+        Returns:
+            None when this copy does not hold that log.
+        """
+        if index > self.state.size or self.view.tree.root(index) != root:
+            return None
+        try:
+            admit(self.state_before(index), self.view.tree, entry)
+        except ComityError:
+            return True
+        return False
+
+    @property
+    def host_public(self) -> bytes | None:
+        """The key that signs heads now; None before the host has entered."""
+        return _host_key(self.state.epoch)
 
     def take_cosignatures(self, note: bytes, lines: Iterable[bytes]) -> bool:
         """Count cosignatures of a head below this copy's size; keep them and the head when final.
@@ -166,8 +222,7 @@ class Replica:
         host_public = _host_key(epoch)
         if host_public is None:
             return False
-        if not self.view.final_root_known(size, signed.head.root):
-            raise HostFault(HostFaultKind.SPLIT_VIEW, f"another root for size {size}", note)
+        self.check_prefix(signed)
         verify_host(signed, host_public)
         keys = {member: entered.keys.head for member, entered in epoch.keys.items()}
         cosignatures = [parse_cosignature(line) for line in lines]
@@ -225,12 +280,18 @@ class Replica:
             if fault is not None:
                 raise Forged(f"entry {state.size} must not be in the log: {fault}") from fault
             return None
+        size, head = self.view.tree.size, self.view.head
         self.view.advance(signed, leaves, host_public)
+        self.known_keys = _keys_known(state, self.origin)
         if fault is not None:
+            evidence = self._inadmissible(leaves, state.size)
+            # What must not be in a log is not in this one: its tree stays that of its state.
+            self.view.tree.truncate(size)
+            self.view.head = head
             raise HostFault(
                 HostFaultKind.INADMISSIBLE,
                 f"entry {state.size} must not be in the log: {fault}",
-                leaves[state.size - self.state.size],
+                evidence,
             ) from fault
         return applied, state
 
@@ -254,6 +315,18 @@ class Replica:
             tree.truncate(size)
         return applied, state, fault
 
+    def _inadmissible(self, leaves: Sequence[bytes], index: int) -> bytes:
+        """Evidence about one of the entries that lead to the newest head of the view."""
+        signed, first = self.view.head, self.view.tree.size - len(leaves)
+        assert signed is not None
+
+        def leaf_at(at: int) -> bytes:
+            return leaves[at - first] if at >= first else self.entries(at, at + 1)[0]
+
+        tree, entry = self.view.tree, leaf_at(index)
+        evidence = inadmissible_entry(signed, tree, entry, index, leaf_at)
+        return signature_misfit(evidence, self.known_keys)
+
     def _replay(self) -> None:
         stored = self._newest = self.store.head()
         if stored is None:
@@ -267,6 +340,35 @@ class Replica:
         size = self.store.final()
         if size:
             self.view.final = TreeHead(self.origin, size, self.view.tree.root(size))
+
+
+def host_key(state: State, size: int) -> bytes | None:
+    """The *host* key for heads of this size (rule 8), as far as the state knows its epochs."""
+    return _host_key(epoch_of(state, size))
+
+
+def epoch_of(state: State, size: int) -> Epoch:
+    """The epoch in force at a size; of what is not here yet, the one in force now."""
+    return state.epoch_at(min(size, state.size))
+
+
+def signed_by(signed: SignedHead, host_public: bytes) -> bool:
+    """Whether the holder of this *host* key signed a head."""
+    try:
+        verify_host(signed, host_public)
+    except Forged:
+        return False
+    return True
+
+
+def _keys_known(state: State, origin: str) -> KnownKeys:
+    known: dict[MemberId, list[PublicKeys]] = {}
+    for epoch in (*state.past, state.epoch):
+        for member, key_set in epoch.keys.items():
+            sets = known.setdefault(member, [])
+            if key_set.keys not in sets:
+                sets.append(key_set.keys)
+    return KnownKeys(known, origin)
 
 
 def _host_key(epoch: Epoch) -> bytes | None:

@@ -22,24 +22,17 @@ from comity.commons.duties import (
     duties,
     waiting_for,
 )
-from comity.commons.fold import apply, found
-from comity.commons.state import Outcome, Proposal, State, Study, Void
+from comity.commons.exposure import left_out
+from comity.commons.state import Proposal, State, Study
 from comity.commons.votes import signatures_of
-from comity.errors import Refused, Rule, Unavailable
-from comity.log.heads import full_note, parse_signed_head
-from comity.log.proofs import TlogProof
+from comity.errors import Unavailable
 from comity.node.asks import Asked, asked
 from comity.node.practice import LocalDataset
+from comity.node.reacting import stale
 from comity.node.station import Station
 from comity.release.anchor import anchor_of
-from comity.statements.entries import Entry
 from comity.statements.governing import ReleaseMotion
-from comity.statements.wire import read
 from comity.values import Digest, MemberId, StatementId
-
-ENTRIES_MAX: Final = 1_000
-"""Entries on one page of the log."""
-
 
 PLACES: Final = (
     ("keys", "keys.pem"),
@@ -49,6 +42,7 @@ PLACES: Final = (
     ("log", "log.sqlite"),
     ("journal", "node.sqlite"),
     ("blobs", "blobs"),
+    ("evidence", "evidence"),
 )
 """What lies in a node's folder."""
 
@@ -66,7 +60,8 @@ class StudyStatus(Struct, frozen=True):
     """Where a study stands. round_no: due or under way; results_count: rounds with a result.
 
     phase: of the live attempt, "waiting" between attempts, "finished". waits_for, why: whom the
-    study waits for now. consent: of this site: "given", "refused" or "asked". model: newest.
+    study waits for now. without: who is left out of how many results. consent: of this site:
+    "given", "refused" or "asked". model: newest.
     """
 
     id: StatementId
@@ -79,6 +74,7 @@ class StudyStatus(Struct, frozen=True):
     attempt: int
     phase: str
     waits_for: tuple[MemberId, ...]
+    without: dict[MemberId, int]
     why: str
     enrolled: tuple[MemberId, ...]
     consent: str
@@ -99,8 +95,11 @@ class ProposalStatus(Struct, frozen=True):
     round_no: int
     model: Digest
     manifest: Digest
+    rule: str
+    stage: str
     decided: str
     votes: dict[MemberId, str]
+    objections: dict[MemberId, StatementId]
     closes_s: int
     signed: tuple[MemberId, ...]
     ready: bool
@@ -145,58 +144,11 @@ class Status(Struct, frozen=True, tag="status"):
 
 
 @final
-class LogLine(Struct, frozen=True):
-    """One entry of the log. void: by which rule it has no effect; "" when it took effect."""
-
-    index: int
-    tag: str
-    author: MemberId
-    time_s: int
-    id: StatementId
-    void: str
-
-
-@final
-class LogPage(Struct, frozen=True, tag="log-page"):
-    """Entries start, start + 1, ... of a log of `size`."""
-
-    start: int
-    size: int
-    lines: tuple[LogLine, ...]
-
-
-@final
-class EntryShown(Struct, frozen=True, tag="entry"):
-    """One entry whole. payload: the in-toto statement, JSON text. envelope: as in the log."""
-
-    line: LogLine
-    payload: str
-    envelope: str
-
-
-@final
-class EntryProof(Struct, frozen=True, tag="entry-proof"):
-    """That an entry is in the log: c2sp.org/tlog-proof@v1, checked by anyone with the keys."""
-
-    index: int
-    size: int
-    text: str
-
-
-@final
 class AnchorText(Struct, frozen=True, tag="anchor"):
     """Four lines that an outsider is given by hand (log-and-provenance.md 3.4)."""
 
     size: int
     text: str
-
-
-@final
-class Logged(Struct, frozen=True, tag="logged"):
-    """What the log made of a statement. index: -1 while it is not in. void: rule, or ""."""
-
-    index: int
-    void: str
 
 
 def status(station: Station) -> Status:
@@ -227,93 +179,12 @@ def status(station: Station) -> Status:
     )
 
 
-def log_entries(station: Station, start: int = 0, count: int = 100) -> LogPage:
-    """A page of the log, with what became of each entry.
-
-    Args:
-        start: index of the first; a negative one counts from the end. count: at most ENTRIES_MAX.
-    """
-    size = station.replica.state.size
-    first = max(0, min(start if start >= 0 else size + start, size))
-    stop = min(first + max(0, min(count, ENTRIES_MAX)), size)
-    lines = [_line(entry, outcome) for entry, outcome in _replayed(station, first, stop)]
-    return LogPage(first, size, tuple(lines))
-
-
-def show_entry(station: Station, index: int) -> EntryShown:
-    """One entry whole. Raises Refused(NO_SUCH_THING): beyond the end of this copy."""
-    _check_index(station, index, station.replica.state.size)
-    entry, outcome = next(_replayed(station, index, index + 1))
-    payload = msgspec.json.decode(entry.leaf, type=_Payload).payload
-    return EntryShown(_line(entry, outcome), payload.decode(), entry.leaf.decode())
-
-
-def prove_entry(station: Station, index: int) -> EntryProof:
-    """Prove to anyone that an entry is in the log, under the newest final head.
-
-    Raises:
-        Refused(NO_SUCH_THING): not below a final head, yet or ever.
-    """
-    size = station.replica.final_size
-    _check_index(station, index, size)
-    final = station.replica.final_head()
-    assert final is not None
-    signed, cosignatures = final
-    path = station.replica.view.tree.inclusion(index, size)
-    head = parse_signed_head(full_note(signed, cosignatures))
-    return EntryProof(index, size, TlogProof(index, path, head).text().decode())
-
-
 def anchor(station: Station) -> AnchorText:
     """The anchor to hand to an outsider: the newest final head. Raises Unavailable: none yet."""
     final = station.replica.view.final
     if not final.size:
         raise Unavailable("no head is final yet: wait until enough members have cosigned one")
     return AnchorText(final.size, anchor_of(final).text().decode())
-
-
-def logged(station: Station, statement: StatementId, start: int = 0) -> Logged:
-    """What the log made of a statement; looks at entries from `start` on."""
-    size = station.replica.state.size
-    for index, envelope in enumerate(station.replica.entries(start, size), start):
-        if read(envelope).statement.id == statement:
-            _, outcome = next(_replayed(station, index, index + 1))
-            return Logged(index, _void(outcome))
-    return Logged(-1, "")
-
-
-@final
-class _Payload(Struct, frozen=True):
-    payload: bytes
-
-
-def _replayed(station: Station, start: int, stop: int) -> Iterator[tuple[Entry, Outcome]]:
-    """Entries with their outcomes, by folding the verified copy again from its start."""
-    state = found(station.replica.state.charter)
-    for index, envelope in enumerate(station.replica.entries(0, stop)):
-        entry = Entry(index, envelope, read(envelope).statement)
-        state, outcome = apply(state, entry)
-        if index >= start:
-            yield entry, outcome
-
-
-def _line(entry: Entry, outcome: Outcome) -> LogLine:
-    said = entry.statement
-    return LogLine(entry.index, said.body.tag, said.author, said.time_s, said.id, _void(outcome))
-
-
-def _void(outcome: Outcome) -> str:
-    return outcome.rule.value if isinstance(outcome, Void) else ""
-
-
-def _check_index(station: Station, index: int, size: int) -> None:
-    if not 0 <= index < size:
-        raise Refused(
-            Rule.NO_SUCH_THING,
-            f"expected the index of an entry, 0 to {size - 1}, not {index}"
-            if size
-            else "there is no such entry here yet: run the node until it has the log",
-        )
 
 
 def _owed(duty: Duty) -> str:
@@ -334,6 +205,8 @@ def _obstacles(station: Station, owed: Sequence[Duty]) -> Iterator[Obstacle]:
     for subject, why in sorted(station.faults.items()):
         if subject not in duty_names or subject in now:
             yield Obstacle(subject, why)
+    if old := stale(station):
+        yield Obstacle("stale", old)
 
 
 def _datasets(station: Station) -> Iterator[DatasetStatus]:
@@ -360,6 +233,7 @@ def _study(state: State, study: Study, me: MemberId) -> StudyStatus:
         attempt=opened_of(current).attempt if current is not None else study.attempt,
         phase="finished" if study.finished else phase,
         waits_for=waiting.members if waiting else (),
+        without=left_out(study),
         why=waiting.reason if waiting else "",
         enrolled=tuple(sorted(study.enrolled)),
         consent="given" if me in study.consents else answered,
@@ -385,8 +259,11 @@ def _proposal(
         round_no=motion.round_no,
         model=motion.model,
         manifest=motion.manifest,
+        rule=proposal.rule or "simple-majority",
+        stage=proposal.stage,
         decided={None: "open", True: "yes", False: "no"}[proposal.decided],
-        votes=dict(proposal.votes),
+        votes={member: str(choice) for member, choice in proposal.votes.items()},
+        objections=dict(proposal.objections),
         closes_s=proposal.closes_s,
         signed=tuple(sorted(proposal.signed)),
         ready=bool(proposal.decided) and len(below) >= state.quorum,

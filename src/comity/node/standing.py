@@ -1,4 +1,4 @@
-"""The duties outside rounds: found, consent by site policy, enrol, sign releases, approve."""
+"""The duties outside rounds: found, consent, enrol, sign, approve; and what is said already."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Everything one member's node works with, opened from its folder: the parts, and how it speaks.
 
     charter.json  keys.pem  node.toml  site.toml  node.sqlite  round-keys/  log.sqlite  blobs/
-    studies/  work/  results/  node.sock
+    evidence/  relayed/  studies/  work/  results/  node.sock
 
 `say` is the only way a statement leaves: checked by the fold's own rules, signed, journalled with
 what it promises, and only then delivered, with the blobs it needs first. After a crash the same
@@ -12,31 +12,35 @@ from __future__ import annotations
 
 import logging
 import os
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from comity.aggregation import linear_check, sharing
-from comity.commons.charter import commons_id, parse_charter
 from comity.commons.fold import check
-from comity.commons.gate import SitePolicy, parse_site
+from comity.commons.gate import SitePolicy
 from comity.commons.state import State
-from comity.errors import ComityError, Forged, Misconfigured, Refused, Unavailable
-from comity.learning.steps import flush_to_zero_fault
-from comity.node.addresses import followed_url
+from comity.errors import (
+    ComityError,
+    Forged,
+    HostFault,
+    HostFaultKind,
+    Refused,
+    Unavailable,
+)
+from comity.node.alarms import Alarms
 from comity.node.keyfile import MemberKeys
-from comity.node.needed import needed_blobs
+from comity.node.relaying import Relay, bulk_of
 from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.node.scratch import Scratch
-from comity.node.settings import NodeSettings, read_node_settings
-from comity.statements.entries import Body
+from comity.node.settings import NodeSettings
+from comity.node.vectors import SumFile
+from comity.statements.entries import Body, Statement
 from comity.statements.wire import Draft, read, sign
 from comity.storage.blobs import FileBlobStore
 from comity.storage.journal import SqliteJournal
@@ -44,9 +48,6 @@ from comity.storage.ports import Attempt, WorkRecord
 from comity.values import NOTHING, BlobName, MemberId, StatementId, sha256
 
 LOG = logging.getLogger(__name__)
-
-WITHHELD_S: Final = 60
-"""How long a statement that the host took may be missing from the log before it is said."""
 
 Clock = Callable[[], int]
 """POSIX seconds now."""
@@ -83,8 +84,13 @@ class Station:
     remote: Remote
     remotes: Callable[[str], Remote]
     clock: Clock
+    alarms: Alarms
+    relay: Relay
     faults: dict[str, str] = field(default_factory=dict)
     """What stands in the way at this site, in plain words, by study or other subject."""
+
+    halted: str = ""
+    """Why this node speaks no more to its host; "" while it does."""
 
     may_speak: bool = True
     """False while a running node has not read the whole log yet."""
@@ -95,8 +101,13 @@ class Station:
     sums: dict[StatementId, tuple[Path, bytes]] = field(default_factory=dict)
     """Fetched sums of attempts under way, with their check values, by their Close."""
 
+    coming_sums: dict[StatementId, SumFile] = field(default_factory=dict)
+    """Sums that were cut on the way here, by their Close: what came is not asked for again."""
+
     _outbox: list[_Waiting] = field(default_factory=list)
-    _unlogged_since_s: int | None = None
+    _missing: tuple[int, int] = (-1, 0)  # seq of my first statement not logged; since when
+    _sent_again_at_s: int = 0
+    _own: list[tuple[StatementId, int]] = field(default_factory=list)
     _dealings: dict[str, bytes] = field(default_factory=dict)
     _others: dict[str, Remote] = field(default_factory=dict)
 
@@ -107,8 +118,10 @@ class Station:
         """Give every file back."""
         for remote in (self.remote, *self._others.values()):
             remote.close()
-        self.replica.close()
-        self.journal.close()
+        try:
+            self.replica.close()
+        finally:
+            self.journal.close()
 
     @property
     def work(self) -> Path:
@@ -186,10 +199,22 @@ class Station:
     def use_host(self, url: str) -> None:
         """Talk to the host at this URL from now on, and send it again what is not final yet."""
         if url != self.remote.url:
+            self._own = []  # places in the log that was left
             before, self.remote = self.remote, self.remote_to(url)
             self._others.pop(url, None)
             before.close()
         self.deliver_again()
+
+    def logged(self, statement_id: StatementId, index: int) -> None:
+        """The log's entry `index` is mine; made durable by `flush`."""
+        self._own.append((statement_id, index))
+
+    def flush(self) -> None:
+        """Make durable what was taken: entries, and which of mine are among them."""
+        self.replica.flush()
+        if self._own:
+            self.journal.logged_all(self._own)
+            self._own = []
 
     # -- speaking -----------------------------------------------------------------------------
 
@@ -214,8 +239,10 @@ class Station:
             The statement's id.
         Raises:
             Refused: the rules or an earlier promise of this node forbid it; nothing is said.
-            Unavailable: this node may not speak yet.
+            Unavailable: this node may not speak yet. HostFault: it has caught its host.
         """
+        if self.halted and state is None:  # a candidate is no host that was caught
+            raise HostFault(HostFaultKind.SPLIT_VIEW, f"nothing is said: {self.halted}")
         if not self.may_speak:
             raise Unavailable("this node is still reading the host's log; ask again in a moment")
         now_s = self.clock()
@@ -260,8 +287,8 @@ class Station:
         self.deliver_to(self.remote)
 
     def deliver_to(self, remote: Remote) -> None:
-        """As `deliver`, to any host of this commons."""
-        if not self._outbox:
+        """As `deliver`, to any host of this commons; not to one that was caught."""
+        if not self._outbox or (self.halted and remote is self.remote):
             return
         waiting = list(self._outbox)
         for item in waiting:
@@ -283,32 +310,51 @@ class Station:
 
     def deliver_again(self) -> None:
         """Take everything that is not below a final head from the journal, to be sent again."""
-        self._outbox = [
-            _Waiting(statement.id, statement.body, envelope)
-            for envelope in self.journal.waiting()
-            for statement in (read(envelope).statement,)
-        ]
+        self._outbox = [_Waiting(said.id, said.body, sent) for said, sent in self._unsettled()]
 
-    def watch_own(self) -> None:
-        """Notice statements of mine that the host has taken and not logged; send them again."""
-        author = self.replica.state.authors.get(self.member)
-        last, now_s = self.journal.last_said(), self.clock()
-        if last is None or self._outbox or last[0] <= (author.seq if author else -1):
-            self._unlogged_since_s = None
+    def watch_own(self) -> list[bytes]:
+        """Notice statements of mine that the host does not log, and send them again.
+
+        Returns:
+            Those that have been missing for `withheld_s`, to be handed to the peers.
+        """
+        due, now_s, delay_s = self._due_seq(), self.clock(), self.settings.withheld_s
+        last = self.journal.last_said()
+        if last is None or last[0] < due:
+            self._missing = (-1, 0)
             self.faults.pop("withheld", None)
-        elif self._unlogged_since_s is None:
-            self._unlogged_since_s = now_s
-        elif now_s - self._unlogged_since_s >= WITHHELD_S:
-            self._unlogged_since_s = now_s
-            self.faults["withheld"] = (
-                f"the host took what this node said and has not logged it for {WITHHELD_S} s;"
-                " it is sent again; if this stays, ask the other members what they see"
-            )
-            LOG.warning("withheld seq=%d", last[0])
+            return []
+        if self._missing[0] != due:
+            self._missing, self._sent_again_at_s = (due, now_s), now_s
+        missing_s = now_s - self._missing[1]
+        if missing_s < delay_s:
+            return []
+        if not self._outbox and now_s - self._sent_again_at_s >= delay_s:
+            self._sent_again_at_s = now_s
+            LOG.warning("withheld seq=%d", due)
             self.deliver_again()
+        self.faults["withheld"] = (
+            f"the host has not logged what this node said for {missing_s} s; it is sent again, and"
+            f" handed to {len(self.settings.peers)} peers; ask the other members what they see"
+        )
+        return [envelope for said, envelope in self._unsettled() if said.seq >= due]
+
+    def withheld_own(self, now_s: int, refuse_s: int) -> tuple[Statement, bytes] | None:
+        """My first statement that is missing, `refuse_s` longer than it takes to notice."""
+        seq, since_s = self._missing
+        if seq != self._due_seq() or now_s - since_s < self.settings.withheld_s + refuse_s:
+            return None
+        return next((each for each in self._unsettled() if each[0].seq == seq), None)
+
+    def _unsettled(self) -> list[tuple[Statement, bytes]]:
+        return [(read(envelope).statement, envelope) for envelope in self.journal.waiting()]
+
+    def _due_seq(self) -> int:
+        author = self.replica.state.authors.get(self.member)
+        return author.seq + 1 if author else 0
 
     def _send_blobs(self, body: Body, remote: Remote) -> None:
-        for name, vector_of in needed_blobs(body):
+        for name, vector_of in bulk_of(body):
             if not self.blobs.finished(name):
                 continue
             try:
@@ -317,70 +363,6 @@ class Station:
                 # Too late, or damaged on disk and never built again (R4). The statement goes alone:
                 # the host logs it without its bytes once it has no effect, and the chain goes on.
                 LOG.info("bytes not taken tag=%s why=%s", body.tag, error)
-
-
-def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock) -> Station:
-    """Open a member's node folder; what was said and not yet settled waits to be sent again.
-
-    Raises:
-        Misconfigured: a file is missing or wrong, or this machine cannot compute as agreed.
-        Unavailable: another process runs this node.
-    """
-    fault = flush_to_zero_fault()
-    if fault is not None:
-        raise Misconfigured(fault)
-    sharing.self_check()
-    linear_check.self_check()
-    settings = read_node_settings(folder / "node.toml")
-    charter_path = folder / "charter.json"
-    try:
-        charter = parse_charter(charter_path.read_bytes())
-    except FileNotFoundError as error:
-        raise Misconfigured(
-            f"no {charter_path}: copy the signed charter there with `comity commons join`"
-        ) from error
-    site_path = folder / "site.toml"
-    site = parse_site(site_path.read_text(encoding="utf-8") if site_path.exists() else "")
-    member = MemberId(settings.member)
-    if member not in {founder.id for founder in charter.founders}:
-        raise Misconfigured(f"node.toml: member {member} is not a founder in the charter")
-
-    def remote_to(url: str) -> Remote:
-        return Remote(
-            url,
-            member,
-            statement_key=keys.statement,
-            commons=commons_id(charter),
-            clock=clock,
-            tls=_authorities(settings),
-            proxy=settings.proxy or None,
-        )
-
-    remote = remote_to(settings.host_url)
-    journal = SqliteJournal(folder)
-    try:
-        replica = Replica(folder / "log.sqlite", charter)
-    except BaseException:
-        journal.close()
-        raise
-    blobs = FileBlobStore(folder / "blobs")
-    station = Station(
-        folder, member, keys, settings, site, replica, journal, blobs, remote, remote_to, clock
-    )
-    for left in station.work.iterdir():
-        if left.is_file():
-            left.unlink()  # made by a process that was killed; whatever it was is made again
-    station.use_host(followed_url(replica.state, journal, settings))
-    return station
-
-
-def _authorities(settings: NodeSettings) -> ssl.SSLContext | None:
-    if not settings.ca_file:
-        return None
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except OSError as error:
-        raise Misconfigured(f"node.toml: cannot use ca_file {settings.ca_file} ({error})") from None
 
 
 def describe(error: ComityError) -> str:

@@ -1,4 +1,4 @@
-"""The token with which a member reads from one host; a new one when it has run out."""
+"""The token with which a member reads at its host: asked for, kept for a while, asked for again."""
 
 from __future__ import annotations
 
@@ -7,56 +7,41 @@ import time
 from collections.abc import Callable
 from typing import Final, final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from comity.node.answers import Token, parse
 from comity.node.http_client import HttpClient, TokenUnknown
-from comity.statements.readers import ask_to_read
-from comity.values import CommonsId, MemberId
 
-_ANSWER_MAX: Final = 65_536
-_TOKEN_LIFE_S: Final = 3_600
+_ANSWER_MAX: Final = 1_048_576
+_LIFE_S: Final = 3_600
 
 
 @final
 class Tokens:
-    """Asks for tokens in the name of one member. May be used from several threads."""
+    """One member's token at one peer; used from several threads.
 
-    def __init__(
-        self,
-        client: HttpClient,
-        member: MemberId,
-        *,
-        statement_key: Ed25519PrivateKey,
-        commons: CommonsId,
-        clock: Callable[[], int],
-    ) -> None:
-        self._client, self._member, self._commons = client, member, commons
-        self._statement_key, self._clock = statement_key, clock
+    Args:
+        request: makes a signed request to read, of this moment.
+    """
+
+    def __init__(self, client: HttpClient, request: Callable[[], bytes]) -> None:
+        self._client, self._request = client, request
         self._turn = threading.Lock()
         self._token = ""
-        self._token_until = 0.0
+        self._until_s = 0.0
 
-    def current(self) -> str:
-        """A token that is good by this machine's clock. Raises Malformed, Refused, Unavailable."""
+    def now(self) -> str:
+        """A token that should still be known. Raises Malformed, Refused or Unavailable."""
         with self._turn:
-            if not self._token or time.monotonic() > self._token_until:
-                request = ask_to_read(
-                    self._commons,
-                    self._member,
-                    time_s=self._clock(),
-                    statement_key=self._statement_key,
-                )
-                answer = self._client.ask("POST", "/readers", body=request, bytes_max=_ANSWER_MAX)
+            if not self._token or time.monotonic() > self._until_s:
+                body = self._request()
+                answer = self._client.ask("POST", "/readers", body=body, bytes_max=_ANSWER_MAX)
                 token = parse(answer.body, Token)
                 self._token = token.token
                 # Renewed a little early, and never kept longer than the protocol says.
-                life_s = min(token.expires_s, _TOKEN_LIFE_S)
-                self._token_until = time.monotonic() + life_s * 0.9
+                self._until_s = time.monotonic() + min(token.expires_s, _LIFE_S) * 0.9
             return self._token
 
     def forget_or_raise(self, tried: int, error: TokenUnknown) -> None:
-        """The host knows the token no more: the next one is new; a second time it is an error."""
+        """Ask for another one next time; or raise the error when that was done before."""
         if tried > 1:
             raise error
         with self._turn:

@@ -76,7 +76,7 @@ def mask_update(
             values = _fill(source, np.empty(stop - start, np.float32), WORD_BYTES * start)
             y = mask_chunk(stage, k, quantiser.chunk(k, values))
             root.update(y)
-            target.write(y.astype("<u4", copy=False).data)
+            write_whole(target, y.astype("<u4", copy=False).data)
         target.truncate()
         os.fsync(target.fileno())
     _sync_folder(out.parent)
@@ -105,26 +105,41 @@ def sum_sizes(words: int) -> list[int]:
     return [SUM_BYTES * chunk_words(words, k) for k in range(chunk_count(words))]
 
 
-def take_sum(
-    pieces: Iterable[memoryview], words: int, binding: Digest, closed: StatementId, out: Path
-) -> tuple[Digest, bytes]:
-    """Write a sum to a file as it comes, chunk by chunk; returns its root and check value.
+@final
+class SumFile:
+    """A sum on its way to a file, chunk by chunk; goes on after a cut where it was.
 
     Args:
-        pieces: of `sum_sizes(words)`; each is good until the next.
-        out: a file that is there; all of it is written over.
+        path: a file that is there; all of it is written over.
     """
-    root, check = SumRoot(binding), CheckValue(Digest(closed), words)
-    with out.open("r+b", buffering=0) as target:
-        for piece in pieces:
-            target.write(piece)
-            count = len(piece) // SUM_BYTES
-            lo = np.frombuffer(piece, np.uint32, count)
-            hi = np.frombuffer(piece, np.uint8, count, WORD_BYTES * count)
-            root.update(lo, hi)
-            check.update(lo, hi)
-        target.truncate()
-    return root.digest(), check.digest()
+
+    def __init__(self, path: Path, words: int, binding: Digest, closed: StatementId) -> None:
+        self.path = path
+        self.chunks_count = 0
+        self._bytes_count = 0
+        self._root, self._check = SumRoot(binding), CheckValue(Digest(closed), words)
+
+    def take(self, pieces: Iterable[memoryview]) -> None:
+        """The next chunks, by `sum_sizes`; each is good until the next one.
+
+        What came before an error stays; the chunk at which it came is asked for again.
+        """
+        with self.path.open("r+b", buffering=0) as target:
+            target.seek(self._bytes_count)
+            for piece in pieces:
+                write_whole(target, piece)
+                count = len(piece) // SUM_BYTES
+                lo = np.frombuffer(piece, np.uint32, count)
+                hi = np.frombuffer(piece, np.uint8, count, WORD_BYTES * count)
+                self._root.update(lo, hi)
+                self._check.update(lo, hi)
+                self._bytes_count += len(piece)
+                self.chunks_count += 1
+            target.truncate()
+
+    def end(self) -> tuple[Digest, bytes]:
+        """Root and check value, once all chunks are taken."""
+        return self._root.digest(), self._check.digest()
 
 
 def vector_chunks(path: Path, words: int) -> Iterator[Words]:
@@ -183,7 +198,7 @@ def write_first_moments(rule: Rule, count: int, out: Path) -> Digest | None:
             for start in range(0, count, CHUNK_WORDS):
                 part = first_moments(rule, min(CHUNK_WORDS, count - start))[which]
                 digest.update(part.data)
-                target.write(part.data)
+                write_whole(target, part.data)
     return to_digest(digest.digest())
 
 
@@ -218,7 +233,7 @@ def next_model(
     with ExitStack() as stack:
         before = stack.enter_context(model.open("rb", buffering=0))
         after = stack.enter_context(out_model.open("r+b", buffering=0))
-        after.write(header_bytes(layout))
+        write_whole(after, header_bytes(layout))
         old = stack.enter_context(moments.open("rb", buffering=0)) if moments else None
         new = stack.enter_context(out_moments.open("r+b", buffering=0)) if kept else None
         for k, (lo, _) in enumerate(sum_chunks(sum_path, layout.words)):
@@ -251,15 +266,27 @@ def next_model(
                 for part, after_step in zip(state, moved, strict=True):
                     part[here] = after_step
             hashed.update(weights.data)
-            after.write(weights.data)
+            write_whole(after, weights.data)
             for which, part in enumerate(state):
                 assert new is not None
-                os.pwrite(new.fileno(), part.data, WORD_BYTES * (which * count + start))
+                new.seek(WORD_BYTES * (which * count + start))
+                write_whole(new, part.data)
         after.truncate()
         if new is not None:
             new.truncate(WORD_BYTES * kept * count)
     moments_digest = file_digest(out_moments) if kept else None
     return NextModel(digest.digest(), to_digest(hashed.digest()), moments_digest)
+
+
+def write_whole(target: BinaryIO, piece: bytes | memoryview) -> None:
+    """Write all of it to an unbuffered file: near the end of a disk `write` takes only a part.
+
+    Raises:
+        OSError: there is no room for all.
+    """
+    rest = memoryview(piece).cast("B")
+    while rest:
+        rest = rest[target.write(rest) :]
 
 
 def file_digest(path: Path) -> Digest:

@@ -8,37 +8,31 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, assert_never, final
+from typing import Annotated, final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from comity.errors import Misconfigured
-from comity.node import governing, wishes
+from comity.node import wishes
 from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
-from comity.node.governing import HostReport, MembersReport, Seeded
+from comity.node.evidence_wire import AboutEvidence, EvidenceResult, fulfil_about_evidence
+from comity.node.exporting import ExportTask, LogExported, export_log, export_task
+from comity.node.governing_wire import Governed, GoverningResult, govern
+from comity.node.pages import ENTRIES_MAX, EntryProof, EntryShown, Logged, LogPage
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
 from comity.node.releasing import Written
-from comity.node.reports import (
-    ENTRIES_MAX,
-    AnchorText,
-    EntryProof,
-    EntryShown,
-    Logged,
-    LogPage,
-    Status,
-)
+from comity.node.reports import AnchorText, Status
 from comity.node.station import Station
+from comity.node.wish_fields import FilePath, Name
 from comity.node.wishes import Said
 from comity.statements.fields import Count, SlugField, StatementIdField, TextField
+from comity.statements.governing import Choice
 from comity.values import DEADLINE_S_MAX, LOG_SIZE_MAX, ROSTER_MAX
 
 InLoop = Callable[[Callable[[Station], object]], object]
 """Runs a function of the station in the thread that owns it, and returns its answer: `Loop.ask`."""
 
-_Name = Annotated[str, Meta(min_length=1, max_length=64)]
-_Path = Annotated[str, Meta(min_length=1, max_length=4_096)]
-_Url = Annotated[str, Meta(min_length=8, max_length=256)]
 _Seconds = Annotated[int, Meta(ge=1, le=DEADLINE_S_MAX)]
 
 
@@ -52,7 +46,7 @@ class DeclareDataset(Struct, frozen=True, tag="data-add", forbid_unknown_fields=
     """`wishes.declare_dataset`. path: absolute."""
 
     dataset: SlugField
-    path: _Path
+    path: FilePath
     unit: SlugField = "record"
     title: TextField = ""
 
@@ -61,7 +55,7 @@ class DeclareDataset(Struct, frozen=True, tag="data-add", forbid_unknown_fields=
 class RegisterStudy(Struct, frozen=True, tag="study-register", forbid_unknown_fields=True):
     """`wishes.register_study`. file: absolute; the other fields as in `PlanTerms`."""
 
-    file: _Path
+    file: FilePath
     name: SlugField | None = None
     colluders: Annotated[int, Meta(ge=1, le=ROSTER_MAX)] | None = None
     survivors_min: Annotated[int, Meta(ge=1, le=ROSTER_MAX)] | None = None
@@ -74,7 +68,7 @@ class RegisterStudy(Struct, frozen=True, tag="study-register", forbid_unknown_fi
 class GiveConsent(Struct, frozen=True, tag="consent-give", forbid_unknown_fields=True):
     """`wishes.give_consent`."""
 
-    study: _Name
+    study: Name
     dataset: SlugField | None = None
     exposed: bool = False
 
@@ -83,7 +77,7 @@ class GiveConsent(Struct, frozen=True, tag="consent-give", forbid_unknown_fields
 class RefuseConsent(Struct, frozen=True, tag="consent-refuse", forbid_unknown_fields=True):
     """`wishes.refuse_consent`."""
 
-    study: _Name
+    study: Name
     reason: TextField = ""
 
 
@@ -91,7 +85,7 @@ class RefuseConsent(Struct, frozen=True, tag="consent-refuse", forbid_unknown_fi
 class WithdrawConsent(Struct, frozen=True, tag="consent-withdraw", forbid_unknown_fields=True):
     """`wishes.withdraw_consent`."""
 
-    study: _Name
+    study: Name
     reason: TextField = ""
 
 
@@ -99,16 +93,31 @@ class WithdrawConsent(Struct, frozen=True, tag="consent-withdraw", forbid_unknow
 class CastVote(Struct, frozen=True, tag="vote", forbid_unknown_fields=True):
     """`wishes.cast_vote`."""
 
-    proposal: _Name
-    choice: Literal["yes", "no", "abstain"]
+    proposal: Name
+    choice: Choice
     reason: TextField = ""
+
+
+@final
+class WithdrawProposal(Struct, frozen=True, tag="proposal-withdraw", forbid_unknown_fields=True):
+    """`wishes.withdraw_proposal`."""
+
+    proposal: Name
+
+
+@final
+class AnswerObjections(Struct, frozen=True, tag="proposal-answer", forbid_unknown_fields=True):
+    """`wishes.answer_objections`."""
+
+    proposal: Name
+    answer: TextField
 
 
 @final
 class ProposeRelease(Struct, frozen=True, tag="release-propose", forbid_unknown_fields=True):
     """`wishes.propose_release`."""
 
-    study: _Name
+    study: Name
     purpose: TextField = ""
     licence: TextField = ""
     reason: TextField = ""
@@ -118,8 +127,8 @@ class ProposeRelease(Struct, frozen=True, tag="release-propose", forbid_unknown_
 class WriteRelease(Struct, frozen=True, tag="release-write", forbid_unknown_fields=True):
     """`wishes.write_release`. out: absolute."""
 
-    release: _Name
-    out: _Path
+    release: Name
+    out: FilePath
 
 
 @final
@@ -145,6 +154,13 @@ class ProveEntry(Struct, frozen=True, tag="log-prove", forbid_unknown_fields=Tru
 
 
 @final
+class ExportLog(Struct, frozen=True, tag="log-export", forbid_unknown_fields=True):
+    """`exporting.export_log`. out: absolute."""
+
+    out: FilePath
+
+
+@final
 class ShowAnchor(Struct, frozen=True, tag="anchor-show", forbid_unknown_fields=True):
     """`wishes.anchor`."""
 
@@ -161,88 +177,8 @@ class AskLogged(Struct, frozen=True, tag="logged", forbid_unknown_fields=True):
 class EvaluateStudy(Struct, frozen=True, tag="study-evaluate", forbid_unknown_fields=True):
     """`wishes.evaluate`."""
 
-    study: _Name
+    study: Name
 
-
-@final
-class AskHost(Struct, frozen=True, tag="host-report", forbid_unknown_fields=True):
-    """`governing.host_report`."""
-
-
-@final
-class OfferToHost(Struct, frozen=True, tag="host-offer", forbid_unknown_fields=True):
-    """`governing.offer_to_host`."""
-
-    url: _Url
-
-
-@final
-class HandOver(Struct, frozen=True, tag="host-handover", forbid_unknown_fields=True):
-    """`governing.hand_over`."""
-
-    member: SlugField
-
-
-@final
-class TakeOver(Struct, frozen=True, tag="host-takeover", forbid_unknown_fields=True):
-    """`governing.take_over`."""
-
-    url: _Url
-
-
-@final
-class ApproveEpoch(Struct, frozen=True, tag="host-approve", forbid_unknown_fields=True):
-    """`governing.approve`."""
-
-    what: _Name
-    url: Annotated[str, Meta(max_length=256)] = ""
-
-
-@final
-class FollowHost(Struct, frozen=True, tag="host-follow", forbid_unknown_fields=True):
-    """`governing.follow`."""
-
-    url: _Url
-
-
-@final
-class SeedHost(Struct, frozen=True, tag="host-seed", forbid_unknown_fields=True):
-    """`governing.seed_host`. folder: absolute."""
-
-    folder: _Path
-
-
-@final
-class AdmitMember(Struct, frozen=True, tag="member-admit", forbid_unknown_fields=True):
-    """`governing.admit`."""
-
-    member: SlugField
-
-
-@final
-class LeaveCommons(Struct, frozen=True, tag="member-leave", forbid_unknown_fields=True):
-    """`governing.leave`."""
-
-    reason: TextField = ""
-
-
-@final
-class AskMembers(Struct, frozen=True, tag="members-report", forbid_unknown_fields=True):
-    """`governing.members_report`."""
-
-
-Governed = (
-    AskHost
-    | OfferToHost
-    | HandOver
-    | TakeOver
-    | ApproveEpoch
-    | FollowHost
-    | SeedHost
-    | AdmitMember
-    | LeaveCommons
-    | AskMembers
-)
 
 Wish = (
     AskStatus
@@ -252,15 +188,19 @@ Wish = (
     | RefuseConsent
     | WithdrawConsent
     | CastVote
+    | WithdrawProposal
+    | AnswerObjections
     | ProposeRelease
     | WriteRelease
     | ListLog
     | ShowEntry
     | ProveEntry
+    | ExportLog
     | ShowAnchor
     | AskLogged
     | EvaluateStudy
     | Governed
+    | AboutEvidence
 )
 
 Result = (
@@ -269,13 +209,13 @@ Result = (
     | LogPage
     | EntryShown
     | EntryProof
+    | LogExported
     | AnchorText
     | Logged
     | Evaluation
     | Written
-    | HostReport
-    | Seeded
-    | MembersReport
+    | GoverningResult
+    | EvidenceResult
 )
 
 
@@ -310,6 +250,10 @@ def fulfil(wish: Wish, station: Station) -> Result:
             return wishes.withdraw_consent(station, wish.study, reason=wish.reason)
         case CastVote():
             return wishes.cast_vote(station, wish.proposal, wish.choice, reason=wish.reason)
+        case WithdrawProposal():
+            return wishes.withdraw_proposal(station, wish.proposal)
+        case AnswerObjections():
+            return wishes.answer_objections(station, wish.proposal, wish.answer)
         case ProposeRelease():
             return wishes.propose_release(
                 station,
@@ -326,6 +270,8 @@ def fulfil(wish: Wish, station: Station) -> Result:
             return wishes.show_entry(station, wish.index)
         case ProveEntry():
             return wishes.prove_entry(station, wish.index)
+        case ExportLog():
+            return export_log(export_task(station), Path(wish.out))
         case ShowAnchor():
             return wishes.anchor(station)
         case AskLogged():
@@ -333,34 +279,9 @@ def fulfil(wish: Wish, station: Station) -> Result:
         case EvaluateStudy():
             return wishes.evaluate(station, wish.study)
         case _:
-            return _govern(wish, station)
-
-
-def _govern(wish: Governed, station: Station) -> Result:
-    """Those about who hosts and who belongs."""
-    match wish:
-        case AskHost():
-            return governing.host_report(station)
-        case OfferToHost():
-            return governing.offer_to_host(station, wish.url)
-        case HandOver():
-            return governing.hand_over(station, wish.member)
-        case TakeOver():
-            return governing.take_over(station, wish.url)
-        case ApproveEpoch():
-            return governing.approve(station, wish.what, wish.url)
-        case FollowHost():
-            return governing.follow(station, wish.url)
-        case SeedHost():
-            return governing.seed_host(station, Path(wish.folder))
-        case AdmitMember():
-            return governing.admit(station, wish.member)
-        case LeaveCommons():
-            return governing.leave(station, wish.reason)
-        case AskMembers():
-            return governing.members_report(station)
-        case _:
-            assert_never(wish)
+            if isinstance(wish, Governed):
+                return govern(wish, station)
+            return fulfil_about_evidence(wish, station)
 
 
 def fulfil_beside(wish: Wish, station: Station, in_loop: InLoop) -> Result:
@@ -384,6 +305,10 @@ def fulfil_beside(wish: Wish, station: Station, in_loop: InLoop) -> Result:
             task = in_loop(lambda s: evaluation_task(s, wish.study))
             assert isinstance(task, EvaluationTask)
             return run_evaluation(task)
+        case ExportLog():
+            whole = in_loop(export_task)
+            assert isinstance(whole, ExportTask)
+            return export_log(whole, Path(wish.out))
         case _:
             return _result(in_loop(lambda s: fulfil(wish, s)))
 

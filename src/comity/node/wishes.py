@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, final
+from typing import final, get_args
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +22,10 @@ from comity.errors import Misconfigured, Refused, Rule
 from comity.node.evaluating import Evaluation as Evaluation
 from comity.node.evaluating import evaluate as evaluate
 from comity.node.lookup import find_proposal, find_study
+from comity.node.pages import log_entries as log_entries
+from comity.node.pages import logged as logged
+from comity.node.pages import prove_entry as prove_entry
+from comity.node.pages import show_entry as show_entry
 from comity.node.planning import PlanTerms as PlanTerms
 from comity.node.planning import StudyParts as StudyParts
 from comity.node.planning import plan_of, study_parts
@@ -30,14 +34,16 @@ from comity.node.releasing import Written as Written
 from comity.node.releasing import release_motion
 from comity.node.releasing import write_release as write_release
 from comity.node.reports import anchor as anchor
-from comity.node.reports import log_entries as log_entries
-from comity.node.reports import logged as logged
-from comity.node.reports import prove_entry as prove_entry
-from comity.node.reports import show_entry as show_entry
 from comity.node.reports import status as status
 from comity.node.station import Station, random_bytes
 from comity.statements.entries import Body
-from comity.statements.governing import VoteCast, proposal_of
+from comity.statements.governing import (
+    Choice,
+    ObjectionAnswer,
+    ProposalWithdraw,
+    VoteCast,
+    proposal_of,
+)
 from comity.statements.studies import (
     ConsentGive,
     ConsentRefuse,
@@ -52,8 +58,6 @@ from comity.values import (
     StatementId,
     is_slug,
 )
-
-Choice = Literal["yes", "no", "abstain"]
 
 
 @final
@@ -226,14 +230,35 @@ def cast_vote(station: Station, proposal: str, choice: Choice, *, reason: str = 
     """Vote on a proposal; the last vote before the decision counts.
 
     Args:
-        proposal: id or its beginning. choice: "yes", "no" or "abstain".
+        proposal: id or its beginning. choice: "yes", "no", "abstain", or "object" with a reason.
     Raises:
-        Refused: NO_SUCH_THING, VOTE_CLOSED, SAID_BEFORE.
+        Refused: NO_SUCH_THING, VOTE_CLOSED, SAID_BEFORE, NO_REASON.
     """
-    if choice not in ("yes", "no", "abstain"):
-        raise Misconfigured(f"a vote is yes, no or abstain, not {choice!r}")
+    if choice not in get_args(Choice):
+        raise Misconfigured(f"a vote is yes, no, abstain or object, not {choice!r}")
     found = find_proposal(station.replica.state, proposal)
     body = VoteCast(choice=choice, proposal=found.id, reason=_text("reason", reason))
+    return say_once(station, body, found.id[:12])
+
+
+def withdraw_proposal(station: Station, proposal: str) -> Said:
+    """Take back a proposal of this member.
+
+    Raises:
+        Refused: NO_SUCH_THING, WRONG_PARTY, VOTE_CLOSED.
+    """
+    found = find_proposal(station.replica.state, proposal)
+    return say_once(station, ProposalWithdraw(proposal=found.id), found.id[:12])
+
+
+def answer_objections(station: Station, proposal: str, answer: str) -> Said:
+    """Answer what was objected to a proposal of this member; all vote again by the fallback rule.
+
+    Raises:
+        Refused: NO_SUCH_THING, WRONG_PARTY, VOTE_CLOSED, NO_REASON.
+    """
+    found = find_proposal(station.replica.state, proposal)
+    body = ObjectionAnswer(proposal=found.id, reason=_text("answer", answer))
     return say_once(station, body, found.id[:12])
 
 

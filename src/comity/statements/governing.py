@@ -7,7 +7,7 @@ is void, is decided in `commons/`, never here.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, TypeAlias, final
 
 from msgspec import Struct
 
@@ -109,6 +109,8 @@ class HostMotion(Struct, frozen=True, forbid_unknown_fields=True):
 
 Motion = ReleaseMotion | AdmitMotion | HostMotion
 
+Choice: TypeAlias = Literal["yes", "no", "abstain", "object"]
+
 
 @final
 class ProposalOpen(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -157,12 +159,36 @@ def proposal_of(motion: Motion, reason: str = "") -> ProposalOpen:
 
 @final
 class VoteCast(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A member's answer to a proposal; the last one before closing counts."""
+    """A member's answer to a proposal; the last one before closing counts. An objection has a
+    reason; where the rule is not consensus, it counts as no."""
 
     tag: ClassVar[str] = "vote.cast"
-    choice: Literal["yes", "no", "abstain"]
+    choice: Choice
     proposal: StatementIdField
     reason: TextField = ""
+
+    def about(self) -> tuple[About, ...]:
+        return (("proposal", Digest(self.proposal)),)
+
+
+@final
+class ProposalWithdraw(Struct, frozen=True, forbid_unknown_fields=True):
+    """I do not want this any more; said by who proposed it, while it is open."""
+
+    tag: ClassVar[str] = "proposal.withdraw"
+    proposal: StatementIdField
+
+    def about(self) -> tuple[About, ...]:
+        return (("proposal", Digest(self.proposal)),)
+
+
+@final
+class ObjectionAnswer(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the proposer says to the objections; the vote begins again under the fallback rule."""
+
+    tag: ClassVar[str] = "objection.answer"
+    proposal: StatementIdField
+    reason: TextField
 
     def about(self) -> tuple[About, ...]:
         return (("proposal", Digest(self.proposal)),)
@@ -181,5 +207,15 @@ class ReleaseSign(Struct, frozen=True, forbid_unknown_fields=True):
         return (("manifest", self.manifest), ("model", self.model))
 
 
-Governing = CommonsFound | Seen | ProposalOpen | VoteCast | ReleaseSign
-GOVERNING: tuple[type[Governing], ...] = (CommonsFound, Seen, ProposalOpen, VoteCast, ReleaseSign)
+Governing = (
+    CommonsFound | Seen | ProposalOpen | VoteCast | ProposalWithdraw | ObjectionAnswer | ReleaseSign
+)
+GOVERNING: tuple[type[Governing], ...] = (
+    CommonsFound,
+    Seen,
+    ProposalOpen,
+    VoteCast,
+    ProposalWithdraw,
+    ObjectionAnswer,
+    ReleaseSign,
+)

@@ -45,12 +45,14 @@ class DiskFolder:
 
     Args:
         root: the release folder; it may itself be reached through a link.
+        hollow: whether it may hold empty folders, as an export that was killed leaves them.
     Raises:
         Misconfigured: no such folder.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, hollow: bool = False) -> None:
         self._root = root
+        self._hollow = hollow
         self._files: dict[str, _Seen] | None = None
         if not root.is_dir():
             raise Misconfigured(f"{root} is not a folder: name the release folder itself")
@@ -60,7 +62,7 @@ class DiskFolder:
         if self._files is None:
             files: dict[str, _Seen] = {}
             with disk_faults(self._root), _opened(self._root) as root:
-                _walk(root, "", 0, files, [0])
+                _walk(root, "", 0, files, [0], self._hollow)
             self._files = files
         return {path: seen.size for path, seen in self._files.items()}
 
@@ -110,7 +112,9 @@ def write_folder(path: Path, files: Mapping[str, bytes | Path]) -> None:
             shutil.rmtree(private, ignore_errors=True)
 
 
-def _walk(folder: int, prefix: str, depth: int, files: dict[str, _Seen], count: list[int]) -> None:
+def _walk(
+    folder: int, prefix: str, depth: int, files: dict[str, _Seen], count: list[int], hollow: bool
+) -> None:
     """List a folder that is open. count: entries seen so far, in a list of one."""
     if depth > FOLDERS_DEEP_MAX:
         raise Malformed(f"{shown(prefix)} lies deeper than {FOLDERS_DEEP_MAX} folders")
@@ -127,10 +131,10 @@ def _walk(folder: int, prefix: str, depth: int, files: dict[str, _Seen], count: 
                 continue
             inner = os.open(entry.name, _FOLDER_FLAGS, dir_fd=folder)
             try:
-                _walk(inner, f"{path}/", depth + 1, files, count)
+                _walk(inner, f"{path}/", depth + 1, files, count, hollow)
             finally:
                 os.close(inner)
-    if count[0] == before:
+    if count[0] == before and not hollow:
         raise Malformed(f"{shown(prefix) or 'the folder'} is empty: no release has such a folder")
 
 

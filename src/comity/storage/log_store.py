@@ -97,6 +97,13 @@ class SqliteLogStore:
                 ).fetchall()
             yield from (leaf_hash for (leaf_hash,) in rows)
 
+    def said(self, author: MemberId, seq: int) -> bytes | None:
+        """The leaf with an author's statement of that number, if it is here."""
+        with self._database.reading() as reading:
+            sql = "SELECT leaf FROM entry WHERE author = ? AND seq = ?"
+            row = reading.execute(sql, (author, seq)).fetchone()
+            return row[0] if row else None
+
     def append(self, rows: Sequence[Row], old: StoredHead | None, new: StoredHead) -> None:
         """Add rows and the head over them: all or nothing, durable on return."""
         start = old.size if old else 0

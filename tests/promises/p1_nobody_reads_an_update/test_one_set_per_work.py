@@ -15,8 +15,9 @@ from comity.commons.attempts import Opened
 from comity.commons.charter import charter_bytes
 from comity.errors import Refused, Rule
 from comity.node.keyfile import MemberKeys
+from comity.node.opening import open_station
 from comity.node.settings import NodeSettings, write_node_settings
-from comity.node.station import Station, open_station
+from comity.node.station import Station
 from comity.node.works import check_work, only_set, work_record
 from comity.storage.ports import Attempt, Ending
 from comity.values import DatasetId, MemberId

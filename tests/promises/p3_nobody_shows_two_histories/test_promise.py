@@ -1,6 +1,6 @@
 """P3. Nobody shows two histories: one append-only log, cosigned heads, evidence of any fork.
 
-In this version members compare what their host shows; that they also tell each other comes later.
+That members also tell one another, with real processes: test_members_tell_each_other.py.
 The numbered attacks are in tests/log, tests/host and tests/storage.
 """
 

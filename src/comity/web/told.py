@@ -17,8 +17,8 @@ from comity.storage.ports import StoredHead
 LEAVES_MAX: Final = 256
 """Entries kept in memory: some rounds of ten members, one of twenty."""
 
-BATCH_BYTES_MAX: Final = 8 * 2**20
-"""Bytes of entries in one answer."""
+BATCH_BYTES_MAX: Final = 2**20
+"""Bytes of entries in one answer: few enough to come through a slow line between two cuts."""
 
 
 @final

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ ROOM_BYTES: Final = 2 * 2**20
 PIECE_BYTES_LEAST: Final = 64 * 2**10
 _PIECE: Final = 2**19
 _PARTS_MAX: Final = 128
+_HELD_S: Final = 0.1
+"""How long bytes that come slowly wait for more, before they are written."""
 
 
 class TooLarge(Malformed):
@@ -113,7 +116,7 @@ async def pieces_of(request: Request, room: Room, times: Times) -> AsyncIterator
     What came before a cut is still given; then ClientDisconnect or TimeoutError is raised.
     """
     held: list[bytes] = []
-    held_bytes = 0
+    held_bytes, held_since_s = 0, 0.0
     cut: Exception | None = None
     stream = aiter(request.stream())
     while cut is None:
@@ -125,10 +128,15 @@ async def pieces_of(request: Request, room: Room, times: Times) -> AsyncIterator
         except (ClientDisconnect, TimeoutError) as error:
             cut = error
             break
+        now_s = time.monotonic()
+        if not held:
+            held_since_s = now_s
         held.append(come)
         held_bytes += len(come)
-        # Tiny parts take far more memory than they have bytes: their number is limited too.
-        if held_bytes >= room.piece_bytes() or len(held) >= _PARTS_MAX:
+        # Tiny parts take far more memory than they have bytes: their number is limited too. And
+        # what comes slowly goes to the disk soon: a host that is killed has less of it to ask for.
+        full = held_bytes >= room.piece_bytes() or len(held) >= _PARTS_MAX
+        if full or now_s - held_since_s >= _HELD_S:
             yield held
             held, held_bytes = [], 0
     if held_bytes:

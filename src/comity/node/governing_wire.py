@@ -1,0 +1,123 @@
+"""Wishes about who hosts and who belongs, on the wire (`wish_wire.py` has the others)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, final
+
+from msgspec import Meta, Struct
+
+from comity.node import governing
+from comity.node.governing import HostReport, MembersReport, Seeded
+from comity.node.station import Station
+from comity.node.wish_fields import FilePath, Name, Url
+from comity.node.wishes import Said
+from comity.statements.fields import SlugField, TextField
+
+
+@final
+class AskHost(Struct, frozen=True, tag="host-report", forbid_unknown_fields=True):
+    """`governing.host_report`."""
+
+
+@final
+class OfferToHost(Struct, frozen=True, tag="host-offer", forbid_unknown_fields=True):
+    """`governing.offer_to_host`."""
+
+    url: Url
+
+
+@final
+class HandOver(Struct, frozen=True, tag="host-handover", forbid_unknown_fields=True):
+    """`governing.hand_over`."""
+
+    member: SlugField
+
+
+@final
+class TakeOver(Struct, frozen=True, tag="host-takeover", forbid_unknown_fields=True):
+    """`governing.take_over`."""
+
+    url: Url
+
+
+@final
+class ApproveEpoch(Struct, frozen=True, tag="host-approve", forbid_unknown_fields=True):
+    """`governing.approve`."""
+
+    what: Name
+    url: Annotated[str, Meta(max_length=256)] = ""
+
+
+@final
+class FollowHost(Struct, frozen=True, tag="host-follow", forbid_unknown_fields=True):
+    """`governing.follow`."""
+
+    url: Url
+
+
+@final
+class SeedHost(Struct, frozen=True, tag="host-seed", forbid_unknown_fields=True):
+    """`governing.seed_host`. folder: absolute."""
+
+    folder: FilePath
+
+
+@final
+class AdmitMember(Struct, frozen=True, tag="member-admit", forbid_unknown_fields=True):
+    """`governing.admit`."""
+
+    member: SlugField
+
+
+@final
+class LeaveCommons(Struct, frozen=True, tag="member-leave", forbid_unknown_fields=True):
+    """`governing.leave`."""
+
+    reason: TextField = ""
+
+
+@final
+class AskMembers(Struct, frozen=True, tag="members-report", forbid_unknown_fields=True):
+    """`governing.members_report`."""
+
+
+Governed = (
+    AskHost
+    | OfferToHost
+    | HandOver
+    | TakeOver
+    | ApproveEpoch
+    | FollowHost
+    | SeedHost
+    | AdmitMember
+    | LeaveCommons
+    | AskMembers
+)
+
+GoverningResult = Said | HostReport | Seeded | MembersReport
+
+
+def govern(wish: Governed, station: Station) -> GoverningResult:
+    """Grant a wish about who hosts or who belongs. Raises what its function raises."""
+    match wish:
+        case AskHost():
+            return governing.host_report(station)
+        case OfferToHost():
+            return governing.offer_to_host(station, wish.url)
+        case HandOver():
+            return governing.hand_over(station, wish.member)
+        case TakeOver():
+            return governing.take_over(station, wish.url)
+        case ApproveEpoch():
+            return governing.approve(station, wish.what, wish.url)
+        case FollowHost():
+            return governing.follow(station, wish.url)
+        case SeedHost():
+            return governing.seed_host(station, Path(wish.folder))
+        case AdmitMember():
+            return governing.admit(station, wish.member)
+        case LeaveCommons():
+            return governing.leave(station, wish.reason)
+        case AskMembers():
+            return governing.members_report(station)

@@ -1,0 +1,90 @@
+"""Opening a member's node folder: its parts, checked one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from comity.aggregation import linear_check, sharing
+from comity.commons.charter import commons_id, parse_charter
+from comity.commons.gate import parse_site
+from comity.errors import Misconfigured
+from comity.learning.steps import flush_to_zero_fault
+from comity.node.addresses import followed_url
+from comity.node.alarms import Alarms
+from comity.node.keyfile import MemberKeys
+from comity.node.relaying import Relay
+from comity.node.remote import Remote
+from comity.node.replica import Replica
+from comity.node.settings import authorities, read_node_settings
+from comity.node.station import Clock, Station, system_clock
+from comity.storage.blobs import FileBlobStore
+from comity.storage.journal import SqliteJournal
+from comity.values import MemberId
+
+
+def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock) -> Station:
+    """Open a member's node folder; what was said and not yet settled waits to be sent again.
+
+    Raises:
+        Misconfigured: a file is missing or wrong, or this machine cannot compute as agreed.
+        Unavailable: another process runs this node.
+    """
+    fault = flush_to_zero_fault()
+    if fault is not None:
+        raise Misconfigured(fault)
+    sharing.self_check()
+    linear_check.self_check()
+    settings = read_node_settings(folder / "node.toml")
+    charter_path = folder / "charter.json"
+    try:
+        charter = parse_charter(charter_path.read_bytes())
+    except FileNotFoundError as error:
+        raise Misconfigured(
+            f"no {charter_path}: copy the signed charter there with `comity commons join`"
+        ) from error
+    site_path = folder / "site.toml"
+    site = parse_site(site_path.read_text(encoding="utf-8") if site_path.exists() else "")
+    member = MemberId(settings.member)
+    if member not in {founder.id for founder in charter.founders}:
+        raise Misconfigured(f"node.toml: member {member} is not a founder in the charter")
+
+    def remote_to(url: str) -> Remote:
+        return Remote(
+            url,
+            member,
+            statement_key=keys.statement,
+            commons=commons_id(charter),
+            clock=clock,
+            tls=authorities(settings, url),
+            proxy=settings.proxy or None,
+        )
+
+    remote = remote_to(settings.host_url)
+    journal = SqliteJournal(folder)
+    try:
+        replica = Replica(folder / "log.sqlite", charter)
+    except BaseException:
+        journal.close()
+        raise
+    blobs = FileBlobStore(folder / "blobs")
+    alarms, relay = Alarms(folder), Relay(folder)
+    station = Station(
+        folder,
+        member,
+        keys,
+        settings,
+        site,
+        replica,
+        journal,
+        blobs,
+        remote,
+        remote_to,
+        clock,
+        alarms,
+        relay,
+    )
+    for left in station.work.iterdir():
+        if left.is_file():
+            left.unlink()  # made by a process that was killed; whatever it was is made again
+    station.use_host(followed_url(replica.state, journal, settings))
+    return station
