@@ -9,15 +9,15 @@ spoil what another one sends. Source: architecture.md 1.4, "the entry is the rec
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
-from concurrent.futures import Future
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Final, final
 
 from comity.commons.attempts import Closing, Joining, Live, Masking, Opened, joins_of, opened_of
 from comity.commons.state import State
 from comity.errors import Malformed, Refused, Rule, Unavailable
-from comity.host.sums import FinishedSum, Sums
+from comity.host.sums import FinishedSum, Sums, one_thread
 from comity.host.uploads import Upload, Uploads, blob_upload, vector_upload
 from comity.statements.entries import Statement
 from comity.statements.governing import ProposalOpen
@@ -46,7 +46,12 @@ class Bulk:
     """Everything big that the host keeps; used from any thread."""
 
     def __init__(
-        self, folder: Path, members: Collection[MemberId], *, hook: Hook = pass_by
+        self,
+        folder: Path,
+        members: Collection[MemberId],
+        *,
+        hook: Hook = pass_by,
+        worker: Callable[[str], Executor] = one_thread,
     ) -> None:
         self.uploads = Uploads()
         # The other half of the disk is for the log, and for rounds, whose sizes plans say.
@@ -59,7 +64,7 @@ class Bulk:
         }
         self._found: dict[BlobName, FileBlobStore] = {}
         self._finished = FileBlobStore(folder / "sums")
-        self._sums = Sums(folder / "rounds", self._finished)
+        self._sums = Sums(folder / "rounds", self._finished, worker("sums"))
 
     def close(self) -> None:
         """End the adding."""

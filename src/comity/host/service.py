@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -26,6 +26,7 @@ from comity.commons.state import State, Void
 from comity.errors import ComityError, Malformed, Refused, Rule, Unavailable
 from comity.host.bulk import Bulk
 from comity.host.replay import HALTED, own_folder, replay
+from comity.host.sums import one_thread
 from comity.host.told import BATCH_BYTES_MAX, Published, ShownHead, newest_leaves
 from comity.log.heads import (
     TreeHead,
@@ -86,6 +87,7 @@ class Host:
         host_key: the *host* key of the member the charter names.
         now: POSIX seconds; only makes the version counter differ after a restart.
         hook: called at the commit points of the log store and the blob store.
+        worker: makes what runs one call after the other, by a name for it.
     Raises:
         Misconfigured: the stored log does not replay, or is another host's, or a member has shown
             that this host signed more than is stored. Unavailable: another process, or the disk.
@@ -99,6 +101,7 @@ class Host:
         host_key: Ed25519PrivateKey,
         now: Callable[[], int],
         hook: Hook = pass_by,
+        worker: Callable[[str], Executor] = one_thread,
     ) -> None:
         self._folder = own_folder(folder)
         self._host_key = host_key
@@ -112,13 +115,14 @@ class Host:
         self._store = SqliteLogStore(folder / "host.sqlite", hook=hook)
         try:
             state = self._take_stored_log()
-            self.bulk = Bulk(folder, [founder.id for founder in charter.founders], hook=hook)
+            members = [founder.id for founder in charter.founders]
+            self.bulk = Bulk(folder, members, hook=hook, worker=worker)
         except BaseException:
             self._store.close()
             raise
         newest, final = self._stored_heads()
         self._published = Published(state, newest, final, (), now() * 1_000)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="host-writer")
+        self._writer = worker("host-writer")
         self.bulk.follow(state)
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, Protocol, final
 from urllib.parse import urlencode
 
 import httpcore
@@ -83,6 +83,54 @@ class _Fault(Struct, frozen=True):
     stored: int | None = None
 
 
+class Client(Protocol):
+    """Asks one peer over HTTP; `HttpClient` says what each method promises."""
+
+    @property
+    def url(self) -> object:
+        """Of the peer, to be shown."""
+        ...
+
+    def close(self) -> None:
+        """Close all connections and end every pause."""
+        ...
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        bytes_max: int,
+        query: Mapping[str, str] | None = None,
+        body: bytes | memoryview = b"",
+        token: str = "",
+        extra_s: float = 0.0,
+        tries: int | None = None,
+    ) -> Answer:
+        """One request and its whole answer."""
+        ...
+
+    def stream(
+        self, path: str, *, query: Mapping[str, str], count: int, token: str
+    ) -> Iterator[bytes]:
+        """The answer's bytes as they come."""
+        ...
+
+    def pause_or_raise(self, tried: int, error: Unavailable, tries: int | None = None) -> None:
+        """Wait before the next try, or raise the error."""
+        ...
+
+
+class Connect(Protocol):
+    """Makes a `Client` of a URL; as `HttpClient`."""
+
+    def __call__(
+        self, url: str, *, tls: ssl.SSLContext | None, proxy: str | None, limits: Limits
+    ) -> Client:
+        """Raises Misconfigured: no such URL."""
+        ...
+
+
 @final
 class HttpClient:
     """Asks one peer; used by several threads at once.
@@ -95,13 +143,13 @@ class HttpClient:
         self, url: str, *, tls: ssl.SSLContext | None, proxy: str | None, limits: Limits
     ) -> None:
         try:
-            self.url = httpx.URL(url)
+            self._url = httpx.URL(url)
             if (
-                self.url.scheme not in ("http", "https")
-                or not self.url.host
-                or self.url.path not in ("", "/")
-                or self.url.query
-                or self.url.userinfo
+                self._url.scheme not in ("http", "https")
+                or not self._url.host
+                or self._url.path not in ("", "/")
+                or self._url.query
+                or self._url.userinfo
             ):
                 raise httpx.InvalidURL(url)
             context = tls or ssl.create_default_context()
@@ -118,10 +166,15 @@ class HttpClient:
             raise Misconfigured(
                 f"the host's url must look like https://host.example:8440, not {url!r}"
             ) from error
-        self._scheme, self._host = self.url.scheme.encode(), self.url.raw_host
-        self._authority = self.url.netloc
+        self._scheme, self._host = self._url.scheme.encode(), self._url.raw_host
+        self._authority = self._url.netloc
         self._limits = limits
         self._closed = threading.Event()
+
+    @property
+    def url(self) -> httpx.URL:
+        """Of the peer."""
+        return self._url
 
     def close(self) -> None:
         """Close all connections and end every pause."""
@@ -233,7 +286,7 @@ class HttpClient:
             httpcore.URL(
                 scheme=self._scheme,
                 host=self._host,
-                port=self.url.port,
+                port=self._url.port,
                 target=target.encode(),
             ),
             headers=headers,

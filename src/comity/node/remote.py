@@ -37,6 +37,7 @@ from comity.node.answers import (
 )
 from comity.node.http_client import (
     Answer,
+    Connect,
     HttpClient,
     Limits,
     TokenUnknown,
@@ -63,7 +64,6 @@ _ENTRIES_BYTES_MAX: Final = 16 * 2**20
 _DOWNLOAD_BYTES: Final = 64 * 2**20
 _TOKEN_LIFE_S: Final = 3_600
 
-# What a caller needs to name; all else is how.
 __all__ = ["Batch", "HostStatus", "Limits", "Posted", "PublishedHead", "Remote", "SumInfo"]
 
 
@@ -73,13 +73,12 @@ class Remote:
 
     Args:
         url: "http://127.0.0.1:8440" or "https://host.example", without a path.
-        member: in whose name.
+        member: in whose name. commons: which commons.
         statement_key: proves that to the host; signs nothing but requests to read here.
-        commons: which commons.
         clock: POSIX seconds by this machine's clock.
         tls: for https; None takes the system's certificate authorities.
         proxy: URL of the institution's proxy, if it has one.
-        limits: time limits and number of tries.
+        limits: time limits and number of tries. connect: makes the client for them.
     Raises:
         Misconfigured: not such a URL.
     """
@@ -95,8 +94,9 @@ class Remote:
         tls: ssl.SSLContext | None = None,
         proxy: str | None = None,
         limits: Limits | None = None,
+        connect: Connect = HttpClient,
     ) -> None:
-        self._client = HttpClient(url, tls=tls, proxy=proxy, limits=limits or Limits())
+        self._client = connect(url, tls=tls, proxy=proxy, limits=limits or Limits())
         self._member, self._commons = member, commons
         self._statement_key = statement_key
         self._clock = clock

@@ -31,8 +31,9 @@ from comity.statements.entries import Entry
 from comity.statements.governing import CommonsFound
 from comity.statements.keysets import key_set_digest
 from comity.statements.wire import read
+from comity.storage.database import pass_by
 from comity.storage.log_store import SqliteLogStore
-from comity.storage.ports import Row, StoredHead
+from comity.storage.ports import Hook, Row, StoredHead
 from comity.values import MemberId
 
 UNSTORED_MAX: Final = 1_024
@@ -48,14 +49,15 @@ class Replica:
     Args:
         path: of its SQLite file; made when absent.
         charter: the founding charter this member signed; its digest is the commons id.
+        hook: called at the commit points of the store.
     Raises:
         HostFault(INADMISSIBLE), Forged: the stored log does not replay; it was changed on disk.
     """
 
-    def __init__(self, path: Path, charter: Charter) -> None:
+    def __init__(self, path: Path, charter: Charter, *, hook: Hook = pass_by) -> None:
         self.commons = commons_id(charter)
         self.origin = origin_of(self.commons, charter.origin_prefix)
-        self.store = SqliteLogStore(path)
+        self.store = SqliteLogStore(path, hook=hook)
         self.view = View(self.origin)
         self.state: State = found(charter)
         self._unstored: list[Row] = []

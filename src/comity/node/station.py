@@ -11,7 +11,6 @@ bytes are delivered again.
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +28,7 @@ from comity.commons.gate import SitePolicy, parse_site
 from comity.errors import ComityError, Forged, Misconfigured, Refused, Unavailable
 from comity.learning.steps import flush_to_zero_fault
 from comity.node.keyfile import MemberKeys
+from comity.node.machine import Machine
 from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.node.scratch import Scratch
@@ -82,6 +82,7 @@ class Station:
     blobs: FileBlobStore
     remote: Remote
     clock: Clock
+    machine: Machine
     faults: dict[str, str] = field(default_factory=dict)
     """What stands in the way at this site, in plain words, by study or other subject."""
 
@@ -306,13 +307,19 @@ def _needed(body: Body) -> Iterable[tuple[BlobName, StatementId | None]]:
             return []
 
 
-def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock) -> Station:
+def open_station(
+    folder: Path, keys: MemberKeys, *, clock: Clock = system_clock, machine: Machine | None = None
+) -> Station:
     """Open a member's node folder; what was said and not yet settled waits to be sent again.
+
+    Args:
+        machine: what the node takes from the machine it runs on; this one, when None.
 
     Raises:
         Misconfigured: a file is missing or wrong, or this machine cannot compute as agreed.
         Unavailable: another process runs this node.
     """
+    machine = machine or Machine()
     fault = flush_to_zero_fault()
     if fault is not None:
         raise Misconfigured(fault)
@@ -339,15 +346,18 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
         clock=clock,
         tls=_authorities(settings),
         proxy=settings.proxy or None,
+        connect=machine.connect,
     )
-    journal = SqliteJournal(folder)
+    journal = SqliteJournal(folder, hook=machine.hook)
     try:
-        replica = Replica(folder / "log.sqlite", charter)
+        replica = Replica(folder / "log.sqlite", charter, hook=machine.hook)
     except BaseException:
         journal.close()
         raise
-    blobs = FileBlobStore(folder / "blobs")
-    station = Station(folder, member, keys, settings, site, replica, journal, blobs, remote, clock)
+    blobs = FileBlobStore(folder / "blobs", hook=machine.hook)
+    station = Station(
+        folder, member, keys, settings, site, replica, journal, blobs, remote, clock, machine
+    )
     for left in station.work.iterdir():
         if left.is_file():
             left.unlink()  # made by a process that was killed; whatever it was is made again
@@ -367,8 +377,3 @@ def _authorities(settings: NodeSettings) -> ssl.SSLContext | None:
 def describe(error: ComityError) -> str:
     """One line for the operator."""
     return f"{type(error).__name__}: {error}"
-
-
-def random_bytes(count: int) -> bytes:
-    """Fresh randomness from the system."""
-    return os.urandom(count)

@@ -35,7 +35,7 @@ from comity.node.reports import logged as logged
 from comity.node.reports import prove_entry as prove_entry
 from comity.node.reports import show_entry as show_entry
 from comity.node.reports import status as status
-from comity.node.station import Station, random_bytes
+from comity.node.station import Station
 from comity.statements.entries import Body
 from comity.statements.governing import VoteCast
 from comity.statements.studies import (
@@ -89,7 +89,7 @@ def declare_dataset(
     path = path.resolve()
     place = f"dataset/{dataset}"
     known = station.journal.get(place)
-    salt = random_bytes(32)
+    salt = station.machine.rand(32)
     if known is not None:
         before = msgspec.msgpack.decode(known, type=LocalDataset)
         if version_of(path, before.salt) == before.version:
