@@ -54,7 +54,7 @@ class Turns(Executor):
 class SimHost:
     """One host process, which may die and start again. name: which, when there are several.
 
-    bend: what a lying host makes of an answer, by path; None while it is honest.
+    lying: it forgets what members show it of its other history. bend: what it makes of an answer.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class SimHost:
         self.name, self.folder, self.clock = name, folder, clock
         self.disk = Disk()
         self.dead = True
+        self.lying = False
         self.bend: Callable[[SimHost, Asked, Answer], Answer] | None = None
         self._charter, self._host_key = charter, host_key
         self.start()
@@ -147,7 +148,7 @@ class SimHost:
                 return Answer({}, self._entries(start))
             case "cosignatures":
                 said = msgspec.json.decode(asked.body, type=_CosignatureBody)
-                note = None if said.note is None else said.note.encode()
+                note = None if said.note is None or self.lying else said.note.encode()
                 self._done(service.cosign(said.size, said.line.encode(), note))
                 return _json({"size": said.size})
             case "blobs":

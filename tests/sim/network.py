@@ -7,6 +7,7 @@ and comes back as the bytes and errors that HTTP would carry.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -58,10 +59,8 @@ class Network:
         """One request that was held back arrives now, any of them; its answer goes nowhere."""
         if self.late:
             arrive = self.late.pop(self.dice.randrange(len(self.late)))
-            try:
+            with contextlib.suppress(ComityError):
                 arrive()
-            except ComityError:
-                pass
 
     def ask(self, member: MemberId, asked: Asked) -> Answer:
         """Carry one request and its answer. Raises as a client would."""
@@ -80,10 +79,8 @@ class Network:
                 host.answer(Asked("PUT", asked.path, asked.query, half, asked.token))
             raise Unavailable("simulated: cut in the middle")
         if fault == "twice":
-            try:
+            with contextlib.suppress(ComityError):
                 host.answer(asked)
-            except ComityError:
-                pass
         try:
             answer = host.answer(asked)
         except ComityError as error:
@@ -129,9 +126,7 @@ class Wire:
         tries: int | None = None,
     ) -> Answer:
         """One request and its whole answer."""
-        return self._network.ask(
-            self._member, Asked(method, path, query or {}, bytes(body), token)
-        )
+        return self._network.ask(self._member, Asked(method, path, query or {}, bytes(body), token))
 
     def stream(
         self, path: str, *, query: Mapping[str, str], count: int, token: str

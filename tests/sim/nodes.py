@@ -46,15 +46,25 @@ class SimNode:
         self.disk = Disk()
         self.dice = random.Random(seed)
         self.dead, self.away = True, False
+        self._last_seq = -1
         self.stopped: ComityError | None = None
         self.lie: Callable[[SimNode, Duty], bool] = lambda node, duty: False
         self.backup: Path | None = None
+        self.backup_seq: int | None = None
         self.start()
 
     @property
     def state(self) -> State:
         """What its copy of the log means."""
         return self.station.replica.state
+
+    @property
+    def last_seq(self) -> int:
+        """Of the newest statement it has said; -1 before the first, or when no process runs."""
+        if not self.dead:
+            last = self.station.journal.last_said()
+            self._last_seq = last[0] if last else -1
+        return self._last_seq
 
     def start(self) -> None:
         """Start, or start again, on its folder."""
@@ -71,7 +81,7 @@ class SimNode:
         except BaseException:
             self._drop_files()
             raise
-        self.loop._dispatch = self._dispatch(self.loop._dispatch)  # type: ignore[method-assign]
+        self.loop._dispatch = self._dispatch(self.loop._dispatch)  # type: ignore[method-assign,assignment]
         self.loop._in_step = self.station.may_speak = False  # as `Loop.run` begins
         self.dead, self.stopped = False, None
 
@@ -85,6 +95,7 @@ class SimNode:
     def die(self) -> None:
         """End as a killed process does: nothing more is written."""
         if not self.dead:
+            self.last_seq  # noqa: B018 (read it while it can be read)
             self.dead = True
             self._drop_files()
 

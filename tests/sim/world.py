@@ -32,6 +32,7 @@ from comity.statements.keysets import key_set_digest
 from comity.values import DAY_S, MemberId, StatementId
 from tests.sim.clock import Clock
 from tests.sim.hosts import SimHost
+from tests.sim.invariants import Judge
 from tests.sim.network import Network
 from tests.sim.nodes import SimNode
 from tests.sim.studies import TEXT, table_of
@@ -68,7 +69,11 @@ class Begun:
 
 @dataclass
 class World:
-    """All parties. studies: their ids, in the order of the log."""
+    """All parties. studies: their ids, in the order of the log.
+
+    corrupt: members that lie, or that were rolled back unnoticed. host_lies: the host does.
+    forked_at: the size up to which both histories of a host are the same.
+    """
 
     setup: Setup
     seed: int
@@ -80,7 +85,13 @@ class World:
     hosts: list[SimHost]
     nodes: list[SimNode]
     studies: tuple[StatementId, ...]
-    notes: list[str] = field(default_factory=list)
+    corrupt: set[MemberId] = field(default_factory=set)
+    host_lies: bool = False
+    forked_at: int = 0
+
+    def __post_init__(self) -> None:
+        self.judge = Judge(self)
+        self.network.heard = self.judge.watch.hear
 
     @classmethod
     @contextmanager
@@ -132,11 +143,13 @@ class World:
         before = self._progress()
         for node in self.nodes:
             node.step()
+            self.judge.look()
         return self._progress() != before
 
     def _progress(self) -> object:
         told = [host.service.published.version for host in self.hosts]
-        return told, [(n.state.size, n.station.replica.final_size) for n in self.nodes if not n.dead]
+        known = [(n.state.size, n.station.replica.final_size) for n in self.nodes if not n.dead]
+        return told, known
 
     def run_calm(self, rounds: int, turns_max: int = 400) -> int:
         """Let everybody move until the first study has so many results. Returns the turns taken."""
@@ -151,9 +164,9 @@ class World:
         """Where everybody stands, in a few lines."""
         lines = [f"seed {self.seed}, {self.setup}, now {self.clock.now_s}"]
         for host in self.hosts:
-            study = host.service.published.state.studies.get(self.studies[0]) if self.studies else None
-            phase = type(study.current).__name__ if study else None
-            size = host.service.published.state.size
+            state = host.service.published.state
+            phase = [type(study.current).__name__ for study in state.studies.values()]
+            size = state.size
             lines.append(f"host {host.name}: dead {host.dead}, size {size}, phase {phase}")
         for node in self.nodes:
             lines.append(

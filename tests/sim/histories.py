@@ -1,0 +1,272 @@
+"""Histories from seeds: what goes wrong in each world, how it heals, how it is made shorter.
+
+`history(seed)` says everything: the same seed is the same world. What keeps a world from going on
+(a host that lies, a fork) ends in no demand but safety; every other one must, once healed, give a
+result within bounded turns.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tests.sim.disk import POINTS
+from tests.sim.invariants import Violation
+from tests.sim.lies import HOST_LIES, MEMBER_LIES
+from tests.sim.network import FAULTS
+from tests.sim.operations import Op, perform
+from tests.sim.world import PHASE_S, Setup, World
+
+HEALED_TURNS_MAX = 160
+
+
+@dataclass(frozen=True)
+class History:
+    """A world and all that happens in it. live: a result is due once it is healed."""
+
+    seed: int
+    setup: Setup
+    ops: tuple[Op, ...]
+    live: bool
+
+
+def history(seed: int) -> History:
+    """The history of a seed."""
+    dice = random.Random(seed)
+    theme = THEMES[seed % len(THEMES)]
+    return theme(seed, dice)
+
+
+def play(story: History) -> World | None:
+    """Run a history to its end. Raises Violation, with the seed and the operations in its text."""
+    with World.of(story.setup, story.seed) as world:
+        for op in story.ops:
+            perform(world, op)
+        if story.live:
+            heal(world)
+            go_on(world)
+        return world
+
+
+def heal(world: World) -> None:
+    """Everything works again; nothing that was lost comes back."""
+    world.network.apart.clear()
+    world.network.faults.clear()
+    world.network.late.clear()
+    world.clock.skew_s.clear()
+    for host in world.hosts:
+        host.disk.calm()
+        if host.dead:
+            host.start()
+    for node in world.nodes:
+        node.disk.calm()
+        node.away = False
+        if node.dead:
+            node.restart()
+
+
+def go_on(world: World) -> None:
+    """Liveness: with everybody able to talk, the next result comes within bounded turns."""
+    due = [len(study.results) + 1 for study in world.state.studies.values()]
+    for turn in range(HEALED_TURNS_MAX):
+        studies = world.state.studies.values()
+        if any(len(study.results) >= count for study, count in zip(studies, due, strict=True)):
+            return
+        for node in world.nodes:
+            if node.dead:
+                node.restart()
+        if not world.turn():
+            world.clock.now_s += PHASE_S + 1 if turn % 2 else 1
+    raise Violation("liveness", f"no result in {HEALED_TURNS_MAX} turns: {world.describe()}")
+
+
+# -- what goes wrong -------------------------------------------------------------------------------
+
+
+def weather(seed: int, dice: random.Random) -> History:
+    """Network, crashes, disks, clocks; nobody lies."""
+    setup = Setup(members=dice.choice((4, 4, 5)), exposed=dice.random() < 0.7)
+    ops = _mixed(dice, setup, dice.randint(20, 60), _trouble)
+    return History(seed, setup, ops, live=True)
+
+
+def restored(seed: int, dice: random.Random) -> History:
+    """Nodes come back from old backups, which the log shows them."""
+    setup = Setup(members=dice.choice((4, 5)))
+
+    def trouble(dice: random.Random, count: int) -> list[Op]:
+        who = dice.randrange(count)
+        choice = dice.random()
+        if choice < 0.35:
+            return [Op("backup", who)]
+        if choice < 0.7:
+            return [Op("restore", who)]
+        return _trouble(dice, count)
+
+    return History(seed, setup, _mixed(dice, setup, dice.randint(20, 60), trouble), live=True)
+
+
+def liar(seed: int, dice: random.Random) -> History:
+    """One member lies, and things go wrong besides."""
+    setup = Setup(members=dice.choice((4, 5)))
+    lie = dice.choice(sorted(MEMBER_LIES))
+    who = dice.randrange(setup.members)
+    first = _mixed(dice, setup, dice.randint(0, 8), _trouble)
+    rest = _mixed(dice, setup, dice.randint(20, 50), _trouble)
+    return History(seed, setup, (*first, Op("lie", who, text=lie), *rest), live=False)
+
+
+def false_host(seed: int, dice: random.Random) -> History:
+    """The host lies in its answers."""
+    setup = Setup(members=4)
+    lie = dice.choice(sorted(HOST_LIES))
+    first = _mixed(dice, setup, dice.randint(0, 10), _trouble)
+    rest = _mixed(dice, setup, dice.randint(10, 30), _trouble)
+    ops = (*first, Op("host lie", text=lie), *rest)
+    return History(seed, setup, ops, live=False)
+
+
+def rolled_back(seed: int, dice: random.Random) -> History:
+    """The host comes back from an old backup."""
+    setup = Setup(members=4)
+    first = _mixed(dice, setup, dice.randint(0, 15), _trouble)
+    then = _mixed(dice, setup, dice.randint(1, 15), _trouble)
+    rest = _mixed(dice, setup, dice.randint(5, 15), _trouble)
+    ops = (*first, Op("host backup"), *then, Op("host restore"), *rest)
+    return History(seed, setup, ops, live=False)
+
+
+def twins(seed: int, dice: random.Random) -> History:
+    """Two studies of the very same plan, and members that come and go."""
+    setup = Setup(members=dice.choice((4, 5)), studies=2)
+    ops = _mixed(dice, setup, dice.randint(30, 70), _absence)
+    return History(seed, setup, ops, live=False)
+
+
+def two_histories(seed: int, dice: random.Random) -> History:
+    """The host shows two histories, and puts what was said in one into the other."""
+    members = dice.choice((4, 4, 5, 6))
+    setup = Setup(members=members, survivors_min=3 if members > 4 else None)
+    first = [Op("turn", number=dice.randrange(members)) for _ in range(dice.randint(1, 7))]
+    first += [Op("step", dice.randrange(members)) for _ in range(dice.randint(0, members))]
+    side = dice.randrange(2, 2**members - 2)
+    kept = [_few(dice, members), _few(dice, members)]
+    ops = [*first, Op("fork", number=side)]
+    for _ in range(dice.randint(25, 50)):
+        choice = dice.random()
+        if choice < 0.45:
+            ops.append(Op("turn", number=dice.randrange(members)))
+        elif choice < 0.75:
+            way = dice.randrange(2)
+            ops.append(Op("relay", way, kept[way]))
+        elif choice < 0.9:
+            ops.append(Op("pass", number=PHASE_S + 1))
+        elif choice < 0.94:
+            kept[dice.randrange(2)] = _few(dice, members)
+        else:
+            who = dice.randrange(1, members)
+            ops += [Op("die", who), Op("move", who), Op("up", who)]
+    return History(seed, setup, tuple(ops), live=False)
+
+
+THEMES: tuple[Callable[[int, random.Random], History], ...] = (
+    weather,
+    two_histories,
+    restored,
+    liar,
+    two_histories,
+    twins,
+    weather,
+    false_host,
+    two_histories,
+    rolled_back,
+)
+
+
+def _few(dice: random.Random, members: int) -> int:
+    """Bits of up to two members."""
+    return sum({1 << dice.randrange(1, members) for _ in range(dice.randint(0, 2))})
+
+
+Trouble = Callable[[random.Random, int], list[Op]]
+
+
+def _mixed(dice: random.Random, setup: Setup, count: int, trouble: Trouble) -> tuple[Op, ...]:
+    ops: list[Op] = []
+    for _ in range(count):
+        choice = dice.random()
+        if choice < 0.35:
+            ops.append(Op("turn", number=dice.randrange(setup.members)))
+        elif choice < 0.6:
+            ops.append(Op("step", dice.randrange(setup.members)))
+        elif choice < 0.68:
+            ops.append(Op("pass", number=dice.choice((1, 10, PHASE_S + 1))))
+        else:
+            ops += trouble(dice, setup.members)
+    return tuple(ops)
+
+
+def _absence(dice: random.Random, count: int) -> list[Op]:
+    return [Op(dice.choice(("away", "back", "back")), dice.randrange(count))]
+
+
+def _trouble(dice: random.Random, count: int) -> list[Op]:
+    who = dice.randrange(count)
+    choice = dice.random()
+    if choice < 0.3:
+        return [Op("fault", who, text=dice.choice(FAULTS))]
+    if choice < 0.38:
+        return [Op("late")]
+    if choice < 0.52:
+        what = dice.choice(("die", "fail"))
+        return [Op("disk", who, dice.randrange(4), f"{what} {dice.choice(POINTS)}")]
+    if choice < 0.60:
+        return [Op(dice.choice(("die", "power")), who)]
+    if choice < 0.72:
+        return [Op("up", who)]
+    if choice < 0.80:
+        return [Op(dice.choice(("apart", "together", "together")), who)]
+    if choice < 0.86:
+        return _absence(dice, count)
+    if choice < 0.89:
+        return [Op("skew", who, dice.choice((-200, -30, 0, 30, 200, 1_000)))]
+    if choice < 0.92:
+        return [Op("clock", who)]
+    if choice < 0.96:
+        what = dice.choice(("die", "fail"))
+        return [Op("host disk", -1, dice.randrange(4), f"{what} {dice.choice(POINTS)}")]
+    return [Op(dice.choice(("host die", "host up", "host up")))]
+
+
+# -- shorter ---------------------------------------------------------------------------------------
+
+
+def fails(story: History) -> Violation | None:
+    """The violation of a history, if there is one."""
+    try:
+        play(story)
+    except Violation as violation:
+        return violation
+    return None
+
+
+def shorter(story: History, name: str, tries_max: int = 400) -> History:
+    """Delete operations, many at a time and then few, as long as the same invariant breaks."""
+    ops, tries, size = list(story.ops), 0, max(1, len(story.ops) // 2)
+    while size:
+        at = 0
+        while at < len(ops) and tries < tries_max:
+            fewer = ops[:at] + ops[at + size :]
+            tries += 1
+            found = fails(_with(story, fewer))
+            if found is not None and found.name == name:
+                ops = fewer
+            else:
+                at += size
+        size //= 2
+    return _with(story, ops)
+
+
+def _with(story: History, ops: Sequence[Op]) -> History:
+    return History(story.seed, story.setup, tuple(ops), story.live)
