@@ -8,11 +8,12 @@ a process held in memory is gone. Nothing finished is ever lost but by `restore`
 
 from __future__ import annotations
 
-import errno
 import random
 import shutil
 from collections import deque
 from pathlib import Path
+
+from comity.errors import Unavailable
 
 POINTS = (
     *("begun", "committing", "committed", "sealed", "unlinking"),
@@ -28,8 +29,9 @@ class Died(BaseException):
 class Disk:
     """One party's disk: what happens at the next commit points, as armed.
 
-    Faults: "die" ends the process before the point is passed; "fail" is an input/output error. At
-    "committed" and "renamed" the change is on disk all the same: it fails but persists.
+    Faults: "die" ends the process before the point is passed; "fail" is an input/output error, as
+    `disk_faults` names it. At "committed" and "renamed" the change is on disk all the same: it
+    fails but persists.
     """
 
     def __init__(self) -> None:
@@ -55,7 +57,7 @@ class Disk:
         elif what == "die":
             raise Died(point)
         else:
-            raise OSError(errno.EIO, "simulated input/output error")
+            raise Unavailable("simulated input/output error")
 
 
 def cut_power(folder: Path, dice: random.Random) -> None:

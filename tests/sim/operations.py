@@ -138,8 +138,14 @@ def _backup(world: World, op: Op) -> None:
 
 
 def _restore(world: World, op: Op) -> None:
-    """Come back on the backup: corrupt if the log it will read cannot tell it what it lost."""
-    node = _node(world, op)
+    """Come back on the backup: corrupt if the log it will read cannot tell it what it lost.
+
+    No more members than an attempt can do without: who has lost its memory signs nothing (R8).
+    """
+    node, setup = _node(world, op), world.setup
+    spare = setup.members - (setup.members + setup.colluders) // 2 - 1
+    if len(world.restored | {node.member}) > spare:
+        return
     if node.backup is None or node.backup_seq is None:
         return
     author = world.network.hosts[node.wire].service.published.state.authors.get(node.member)
@@ -149,6 +155,7 @@ def _restore(world: World, op: Op) -> None:
         if len(world.corrupt) >= world.setup.colluders:
             return
         world.corrupt.add(node.member)
+    world.restored.add(node.member)
     node.restore()
 
 

@@ -30,6 +30,7 @@ from comity.node.planning import PlanTerms
 from comity.node.settings import NodeSettings, write_node_settings
 from comity.statements.keysets import key_set_digest
 from comity.values import DAY_S, MemberId, StatementId
+from tests.sim.caches import shared
 from tests.sim.clock import Clock
 from tests.sim.hosts import SimHost
 from tests.sim.invariants import Judge
@@ -71,7 +72,8 @@ class Begun:
 class World:
     """All parties. studies: their ids, in the order of the log.
 
-    corrupt: members that lie, or that were rolled back unnoticed. host_lies: the host does.
+    corrupt: members that lie, or that were rolled back unnoticed. restored: members that came back
+    on a backup. host_lies: the host does.
     forked_at: the size up to which both histories of a host are the same.
     """
 
@@ -86,6 +88,7 @@ class World:
     nodes: list[SimNode]
     studies: tuple[StatementId, ...]
     corrupt: set[MemberId] = field(default_factory=set)
+    restored: set[MemberId] = field(default_factory=set)
     host_lies: bool = False
     forked_at: int = 0
 
@@ -97,9 +100,10 @@ class World:
     @contextmanager
     def of(cls, setup: Setup, seed: int = 0) -> Iterator[World]:
         """A world of this setup, in a folder of its own that goes with it."""
-        begun = begin(setup)
-        with tempfile.TemporaryDirectory(prefix="comity-sim-", dir=_memory()) as place:
-            folder = Path(place) / "world"
+        place = tempfile.TemporaryDirectory(prefix="comity-sim-", dir=_memory())
+        with shared(), place as name:
+            begun = begin(setup)
+            folder = Path(name) / "world"
             shutil.copytree(begun.folder, folder)
             world = _open(setup, seed, folder, begun.charter, begun.studies, begun.now_s)
             try:

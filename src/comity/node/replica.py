@@ -72,8 +72,15 @@ class Replica:
 
     def flush(self) -> None:
         """Make every entry taken so far, and its head, durable. Raises Unavailable: the disk."""
-        if self._newest is not None and (self._unstored or self.store.head() is None):
-            self.store.append(self._unstored, self.store.head(), self._newest)
+        if self._newest is None:
+            return
+        if self._unstored or self.store.head() is None:
+            stored = self.store.head()
+            first = self._newest.size - len(self._unstored)
+            # A commit that failed may be on disk all the same: what is there is not added again.
+            rows = self._unstored[(stored.size if stored else 0) - first :]
+            if rows or stored is None:
+                self.store.append(rows, stored, self._newest)
             self._unstored = []
 
     @property
