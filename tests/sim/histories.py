@@ -86,7 +86,9 @@ def go_on(world: World) -> None:
 
 def weather(seed: int, dice: random.Random) -> History:
     """Network, crashes, disks, clocks; nobody lies."""
-    setup = Setup(members=dice.choice((4, 4, 5)), exposed=dice.random() < 0.7)
+    members = dice.choice((4, 4, 5))
+    fewest = dice.choice((None, 3)) if members == 5 else None
+    setup = Setup(members=members, survivors_min=fewest, exposed=dice.random() < 0.7)
     ops = _mixed(dice, setup, dice.randint(20, 60), _trouble)
     return History(seed, setup, ops, live=True)
 
@@ -121,10 +123,12 @@ def false_host(seed: int, dice: random.Random) -> History:
     """The host lies in its answers."""
     setup = Setup(members=4)
     lie = dice.choice(sorted(HOST_LIES))
-    first = _mixed(dice, setup, dice.randint(0, 10), _trouble)
-    rest = _mixed(dice, setup, dice.randint(10, 30), _trouble)
-    ops = (*first, Op("host lie", text=lie), *rest)
-    return History(seed, setup, ops, live=False)
+    first = _mixed(dice, setup, dice.randint(0, 5), _trouble)
+    rest: list[Op] = []
+    for _ in range(dice.randint(2, 6)):
+        rest += _mixed(dice, setup, dice.randint(0, 4), _trouble)
+        rest += [Op("turn", number=dice.randrange(4)) for _ in range(4)]
+    return History(seed, setup, (*first, Op("host lie", text=lie), *rest), live=False)
 
 
 def rolled_back(seed: int, dice: random.Random) -> History:
@@ -150,6 +154,10 @@ def two_histories(seed: int, dice: random.Random) -> History:
     setup = Setup(members=members, survivors_min=3 if members > 4 else None)
     first = [Op("turn", number=dice.randrange(members)) for _ in range(dice.randint(1, 7))]
     first += [Op("step", dice.randrange(members)) for _ in range(dice.randint(0, members))]
+    first[dice.randrange(len(first)) :] = [
+        *(op for who in range(1, members) for op in [Op("backup", who)] if dice.random() < 0.3),
+        *first[-3:],
+    ]
     side = dice.randrange(2, 2**members - 2)
     kept = [_few(dice, members), _few(dice, members)]
     ops = [*first, Op("fork", number=side)]
@@ -164,6 +172,9 @@ def two_histories(seed: int, dice: random.Random) -> History:
             ops.append(Op("pass", number=PHASE_S + 1))
         elif choice < 0.94:
             kept[dice.randrange(2)] = _few(dice, members)
+        elif choice < 0.96:
+            who = dice.randrange(1, members)
+            ops += [Op("restore", who), Op("move", who)][: dice.randint(1, 2)]
         else:
             who = dice.randrange(1, members)
             ops += [Op("die", who), Op("move", who), Op("up", who)]

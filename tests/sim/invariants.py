@@ -14,6 +14,7 @@ import numpy as np
 
 from comity.aggregation.ring import SumRoot, chunk_count, chunk_words
 from comity.commons.attempts import Opened, opened_of
+from comity.commons.charter import default_quorum
 from comity.commons.state import State
 from comity.statements.entries import Statement
 from comity.statements.rounds import (
@@ -24,6 +25,7 @@ from comity.statements.rounds import (
     RoundOpen,
     RoundRecover,
     RoundReveal,
+    RoundStart,
 )
 from comity.storage.ports import Attempt
 from comity.values import CHUNK_WORDS, Digest, MemberId, StatementId, unpack_bits
@@ -109,7 +111,7 @@ class Judge:
             case RoundAbandon(released=released):
                 if released != bool(self.watch.said[author, "round.reveal", scope]):
                     raise Violation("R3 truth", f"{author} abandons with a false word")
-            case RoundCommit():
+            case RoundStart():
                 self._enough_participants(author, body)
             case RoundConfirm() | RoundReveal():
                 self._one_work(author, scope, body.closed, body.opened)
@@ -122,16 +124,14 @@ class Judge:
     def _abandons(self, author: MemberId, scope: Attempt) -> list[Statement]:
         return self.watch.said[author, "round.abandon", scope]
 
-    def _enough_participants(self, author: MemberId, body: RoundCommit) -> None:
-        """4, attack 49: nobody masks for fewer than max(u_min, t), who could never end it."""
+    def _enough_participants(self, author: MemberId, body: RoundStart) -> None:
+        """4, attack 49: nobody starts with fewer than max(u_min, t), who could never end it."""
         opened = self.opened.get(body.opened)
         if opened is None:
             return
-        needed = max(opened.survivors_min, true_quorum(opened))
-        for start in self.watch.starts[body.opened]:
-            seats = unpack_bits(start.participants, opened.count) or frozenset()
-            if opened.seat(author) in seats and len(seats) < needed:
-                raise Violation("enough to end", f"{author} commits among {len(seats)}")
+        seats = unpack_bits(body.participants, opened.count) or frozenset()
+        if len(seats) < max(opened.survivors_min, true_quorum(opened)):
+            raise Violation("enough to end", f"{author} starts with {len(seats)} of {opened.count}")
 
     def _after_quorum(self, author: MemberId, body: RoundReveal) -> None:
         """5.8: nothing is revealed before t members have confirmed this very Close."""
@@ -296,6 +296,7 @@ class Judge:
             if not gone <= sigmas:
                 continue
             self.sums[opened.work, members] = closed
+            self._not_near(opened, members)
             for work, others in self.sums:
                 shared = (others & members) - self.world.corrupt
                 if work == opened.work and others != members and shared:
@@ -304,13 +305,30 @@ class Judge:
                         f"both {_names(members)} and {_names(others)} are summed",
                     )
 
+    def _not_near(self, opened: Opened, members: frozenset[MemberId]) -> None:
+        """5.10: who has not consented to being exposed is not shown by two nearly equal sets."""
+        if self.world.setup.exposed:
+            return
+        for _, others in self.sums:
+            if 1 <= len(others ^ members) <= opened.colluders + 1:
+                text = f"{_names(members)} and {_names(others)} are summed"
+                raise Violation("nearly equal sets", text)
+
     # -- logs and states ----------------------------------------------------------------------
 
     def _honest(self) -> list[SimNode]:
         return [node for node in self.world.nodes if node.member not in self.world.corrupt]
 
     def _heads(self) -> None:
-        """P3: no two final heads conflict."""
+        """P3: no two final heads conflict.
+
+        Whoever came back on a backup has forgotten what it cosigned, so it counts with the liars;
+        2q - n - 1 of them are too few for two quorums.
+        """
+        charter = self.world.charter
+        enough = 2 * default_quorum(len(charter.founders)) - len(charter.founders)
+        if len(self.world.corrupt | self.world.restored) >= enough:
+            return
         for node in self._honest():
             final = node.station.replica.view.final
             if self.judged.get(("final", node.member)) == (final.size, final.root):
