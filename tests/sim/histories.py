@@ -127,7 +127,7 @@ def false_host(seed: int, dice: random.Random) -> History:
     rest: list[Op] = []
     for _ in range(dice.randint(2, 6)):
         rest += _mixed(dice, setup, dice.randint(0, 4), _trouble)
-        rest += [Op("turn", number=dice.randrange(4)) for _ in range(4)]
+        rest += _turns(dice, 4, 4)
     return History(seed, setup, (*first, Op("host lie", text=lie), *rest), live=False)
 
 
@@ -142,17 +142,31 @@ def rolled_back(seed: int, dice: random.Random) -> History:
 
 
 def twins(seed: int, dice: random.Random) -> History:
-    """Two studies of the very same plan, and members that come and go."""
-    setup = Setup(members=dice.choice((4, 5)), studies=2)
-    ops = _mixed(dice, setup, dice.randint(30, 70), _absence)
-    return History(seed, setup, ops, live=False)
+    """Two studies of the very same plan, one after the other, and members that come and go."""
+    members = dice.choice((4, 5))
+    setup = Setup(members=members, studies=2)
+    ops = [Op("hold", number=1)]
+    for part in range(dice.randint(2, 5)):
+        who = dice.randrange(1, members)
+        ops += _turns(dice, members, dice.randint(1, 6))
+        ops += [Op("away", who), *_turns(dice, members, dice.randint(1, 3))]
+        ops += [Op("pass", number=2 * PHASE_S + 1), *_turns(dice, members, dice.randint(1, 4))]
+        ops += [Op("back", who)]
+        if part and dice.random() < 0.6:
+            ops.append(Op("open"))
+    ops += [Op("open"), *_turns(dice, members, 8)]
+    return History(seed, setup, tuple(ops), live=False)
+
+
+def _turns(dice: random.Random, members: int, count: int) -> list[Op]:
+    return [Op("turn", number=dice.randrange(members)) for _ in range(count)]
 
 
 def two_histories(seed: int, dice: random.Random) -> History:
     """The host shows two histories, and puts what was said in one into the other."""
     members = dice.choice((4, 4, 5, 6))
     setup = Setup(members=members, survivors_min=3 if members > 4 else None)
-    first = [Op("turn", number=dice.randrange(members)) for _ in range(dice.randint(1, 7))]
+    first = _turns(dice, members, dice.randint(1, 7))
     first += [Op("step", dice.randrange(members)) for _ in range(dice.randint(0, members))]
     first[dice.randrange(len(first)) :] = [
         *(op for who in range(1, members) for op in [Op("backup", who)] if dice.random() < 0.3),
@@ -181,16 +195,69 @@ def two_histories(seed: int, dice: random.Random) -> History:
     return History(seed, setup, tuple(ops), live=False)
 
 
+def split_close(seed: int, dice: random.Random) -> History:
+    """The host closes over all members in one history, and without one of them in the other."""
+    victim, withheld = 1, 1 << 1
+
+    def talk(count: int) -> list[Op]:
+        relays = [Op("relay", 0, withheld), Op("relay", 1)]
+        return [op for _ in range(count) for op in (*_turns(dice, 4, 1), *relays)]
+
+    ops = [Op("until", text="Readying"), Op("backup", victim), Op("until", text="Masking")]
+    ops += [Op("fork", number=0b1100), *talk(dice.randint(1, 3))]
+    ops += [Op("pass", number=6 * PHASE_S - dice.randrange(60)), *talk(dice.randint(2, 4))]
+    choice = dice.random()
+    if choice < 0.4:
+        ops += [Op("move", victim), Op("restore", victim)]
+    elif choice < 0.6:
+        ops += [Op("die", victim), Op("move", victim), Op("up", victim)]
+    for _ in range(dice.randint(3, 8)):
+        ops += [*talk(dice.randint(1, 3)), Op("pass", number=PHASE_S + 1)]
+    return History(seed, Setup(members=4), tuple(ops), live=False)
+
+
+def small_set(seed: int, dice: random.Random) -> History:
+    """Half of the members are in the sum; a liar and the other half abandon it unrevealed."""
+    ops = [Op("away", 4), Op("away", 5), Op("until", text="Joining"), *_turns(dice, 6, 3)]
+    ops += [Op("pass", number=PHASE_S + 1), *_turns(dice, 6, 2), Op("until", text="Starting")]
+    ops += [Op("away", 3), Op("back", 4), Op("back", 5), *_turns(dice, 6, 3)]
+    ops += [Op("pass", number=5 * PHASE_S)]
+    ops += [Op("lie", 0, text="abandon for reveal"), Op("until", text="Confirming")]
+    ops += [op for who in (4, 5) for op in (Op("step", who), Op("away", who))]
+    ops += [*_turns(dice, 6, dice.randint(3, 5)), Op("host lie", text="other bytes")]
+    ops += [Op("back", who) for who in (3, 4, 5)]
+    ops += [*_turns(dice, 6, 1), Op("pass", number=20 * PHASE_S), *_turns(dice, 6, 4)]
+    ops += [Op("host lie", text="none"), *_turns(dice, 6, 12)]
+    ops = [op for op in ops if dice.random() < 0.98]
+    return History(seed, Setup(members=6, survivors_min=3), tuple(ops), live=False)
+
+
+def absent(seed: int, dice: random.Random) -> History:
+    """Members that fall asleep in the middle of attempts, deadlines that pass, and nothing else."""
+    members = dice.choice((4, 5))
+    fewest = 3 if members == 5 else None
+    setup = Setup(members=members, survivors_min=fewest, exposed=dice.random() < 0.6)
+    ops: list[Op] = []
+    for _ in range(dice.randint(4, 10)):
+        ops += _turns(dice, members, dice.randint(0, 4))
+        for _ in range(dice.randint(0, 3)):
+            ops += _absence(dice, members)
+            ops += [Op("step", dice.randrange(members))] * dice.randrange(2)
+        if dice.random() < 0.6:
+            ops += [Op("pass", number=dice.choice((1, 2, 4)) * PHASE_S + 1)]
+    return History(seed, setup, tuple(ops), live=True)
+
+
 THEMES: tuple[Callable[[int, random.Random], History], ...] = (
     weather,
-    two_histories,
+    split_close,
     restored,
     liar,
     two_histories,
     twins,
-    weather,
+    absent,
     false_host,
-    two_histories,
+    small_set,
     rolled_back,
 )
 

@@ -190,6 +190,23 @@ def early_abandon(node: SimNode, duty: Duty) -> bool:
     return True
 
 
+def abandon_for_reveal(node: SimNode, duty: Duty) -> bool:
+    """Abandons where it should reveal, and says truly that it has revealed nothing."""
+    if not isinstance(duty, SayReveal):
+        return False
+    closed = duty.attempt.closed
+    opened = closed.started.opened
+    body = RoundAbandon(
+        attempt=opened.attempt,
+        released=False,
+        round_no=opened.round_no,
+        study=opened.study,
+        closed=closed.id,
+    )
+    node.say(body, scope_of(opened), "round.abandon")
+    return True
+
+
 MEMBER_LIES: dict[str, MemberLie] = {
     "honest": honest,
     "no join": silent_before(SayJoin),
@@ -205,6 +222,7 @@ MEMBER_LIES: dict[str, MemberLie] = {
     "false accept": false_accept,
     "false dispute": false_dispute,
     "early abandon": early_abandon,
+    "abandon for reveal": abandon_for_reveal,
 }
 
 
@@ -277,7 +295,13 @@ def frozen(host: SimHost, asked: Asked, answer: Answer) -> Answer:
     return answer
 
 
+def true_answers(host: SimHost, asked: Asked, answer: Answer) -> Answer:
+    """Answers as an honest host, for a while."""
+    return answer
+
+
 HOST_LIES: dict[str, HostLie] = {
+    "none": true_answers,
     "sum + 1": bent_sum(1),
     "sum + 2^16": bent_sum(2**16),
     "sum + 2^31": bent_sum(2**31),

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from comity.commons.duties import SayOpen
 from comity.errors import ComityError, Unavailable
 from comity.statements.rounds import RoundCommit, RoundJoin
 from comity.values import BlobName, MemberId
@@ -55,6 +56,15 @@ def _turn(world: World, op: Op) -> None:
     for place in range(len(world.nodes)):
         world.nodes[(place + op.number) % len(world.nodes)].step()
         world.judge.look()
+
+
+def _until(world: World, op: Op) -> None:
+    """Everybody moves until the first study's attempt has come to the phase in `text`."""
+    for number in range(10):
+        attempt = None if world.host.dead else world.attempt
+        if type(attempt).__name__ == op.text:
+            return
+        _turn(world, Op("turn", number=number))
 
 
 def _clock(world: World, op: Op) -> None:
@@ -165,6 +175,20 @@ def _lie(world: World, op: Op) -> None:
     if node.member in world.corrupt or len(world.corrupt) < world.setup.colluders:
         world.corrupt.add(node.member)
         node.lie = MEMBER_LIES[op.text]
+
+
+def _hold(world: World, op: Op) -> None:
+    """The hosting member, who is honest but slow, does not open this study until `open`."""
+    study = world.studies[op.number % len(world.studies)]
+    if world.nodes[0].member not in world.corrupt:
+        world.nodes[0].lie = lambda node, duty: (
+            isinstance(duty, SayOpen) and duty.body.study == study
+        )
+
+
+def _open(world: World, op: Op) -> None:
+    if world.nodes[0].member not in world.corrupt:
+        world.nodes[0].lie = MEMBER_LIES["honest"]
 
 
 def _host_lie(world: World, op: Op) -> None:
@@ -286,6 +310,7 @@ def _carry_bulk(world: World, target: SimHost, leaf: bytes) -> None:
 _DEEDS: dict[str, Callable[[World, Op], None]] = {
     "step": _step,
     "turn": _turn,
+    "until": _until,
     "clock": _clock,
     "pass": _pass,
     "away": _away,
@@ -305,6 +330,8 @@ _DEEDS: dict[str, Callable[[World, Op], None]] = {
     "backup": _backup,
     "restore": _restore,
     "lie": _lie,
+    "hold": _hold,
+    "open": _open,
     "host lie": _host_lie,
     "host backup": _host_backup,
     "host restore": _host_restore,
