@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup check test test-all demo bench vectors docs lock clean
+.PHONY: setup check test test-all nightly demo bench vectors docs lock clean
 
 setup: $(READY)
 
@@ -24,10 +24,14 @@ check: setup
 	$(BIN)/python -m pytest tests/test_house.py
 
 test: setup
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not nightly"
 
 test-all: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not nightly"
+
+# Alone on the machine, one after the other: needs 8 GB of disk and 8 GB of memory.
+nightly: setup
+	$(BIN)/python -m pytest -m nightly
 
 demo: setup
 	@$(BIN)/comity demo

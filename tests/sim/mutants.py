@@ -167,6 +167,22 @@ MUTANTS: dict[str, Sequence[Patch]] = {
 }
 """By name: what replaces what."""
 
+FOUND: dict[str, tuple[int, str]] = {
+    "t - 1": (1, "confirm gate"),
+    "no Confirm gate": (1, "confirm gate"),
+    "no journal": (11, "R1 once"),
+    "mod 2^32 check": (17, "true sum"),
+    "no check of the sum": (7, "true sum"),
+    "no own Abandon in R5": (6, "one work, one set"),
+    "no c+1 in U": (58, "one work, one set"),
+    "R6 off": (5, "one work, one set"),
+    "amnesia rule off": (11, "R1 once"),
+    "P >= u_min only": (236, "enough to end"),
+    "nearly equal sets": (336, "nearly equal sets"),
+    "half makes a head final": (4, "final heads"),
+}
+"""A seed that catches each, and the invariant that breaks."""
+
 
 @contextmanager
 def mutated(name: str) -> Iterator[None]:
