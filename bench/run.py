@@ -2,9 +2,9 @@
 
     python -m bench.run [--quick] [--only NAME ...] [--folder DIR]
 
-Everything runs in real processes on loopback, each next to its floor in the same run. NAME is
-small, big, memory, replay or same. The exit status says whether it could be measured, not whether
-targets are met: a shared machine is no judge.
+All but sim runs in real processes on loopback, each next to its floor in the same run. NAME is
+small, big, memory, replay, same or sim. The exit status says whether it could be measured, not
+whether targets are met: a shared machine is no judge.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bench.machine import Broken, Party
 from bench.plain import train_plain
 from bench.replay import MORE
 from bench.rounds import TABLE, WORD_BYTES, Measured, measure_rounds, write_study
+from bench.sim import measure_sim
 from comity.values import words_of_vector
 
 ROUND_S_MAX: Final = 0.30
@@ -38,6 +39,7 @@ HOST_VECTORS_APART_MAX: Final = 0.25
 """How far the host's peaks with few and many members may lie apart to count as the same."""
 NODE_VECTORS_MAX: Final = 2.5
 REPLAY_S_MAX: Final = 15.0
+SIMULATED_PER_S_MIN: Final = 20.0
 DEARER_MAX: Final = 1.5
 """How much dearer an entry may be after the replay than during it, to count as incremental."""
 QUIET_LOAD: Final = 0.5
@@ -57,10 +59,11 @@ class Sizes:
     many_rounds: int
     floor_rounds: int
     statements: int
+    simulated: int
 
 
-FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000)
-QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300)
+FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000, 40)
+QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300, 2)
 
 
 @final
@@ -219,6 +222,23 @@ class Bench:
             ),
         ]
 
+    def sim(self) -> list[Row]:
+        """Whole rounds of a simulated world, in one process."""
+        members, rounds = 4, self.sizes.simulated
+        measured = measure_sim(members=members, rounds=rounds)
+        per_s = 1 / statistics.median(measured.seconds)
+        self.notes.append(f"sim: own time of the dearest functions: {', '.join(measured.dearest)}")
+        return [
+            Row(
+                f"simulated rounds, {members} members, a small model, all invariants",
+                f"{per_s:.1f} rounds a second of one core; {_spread(measured.seconds)}",
+                "",
+                "",
+                f"at least {SIMULATED_PER_S_MIN:.0f} a second",
+                per_s >= SIMULATED_PER_S_MIN,
+            )
+        ]
+
     def _beside_floor(
         self, name: str, parameters: int, rounds: int
     ) -> tuple[list[float], Measured]:
@@ -257,6 +277,7 @@ NAMES: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "memory": Bench.memory,
     "replay": Bench.replay,
     "same": Bench.same,
+    "sim": Bench.sim,
 }
 
 

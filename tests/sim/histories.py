@@ -15,7 +15,7 @@ from comity.commons.opening import Waiting, expected_open
 from comity.commons.state import State, Study
 from comity.errors import Rule
 from tests.sim.disk import POINTS
-from tests.sim.invariants import Violation
+from tests.sim.judging import Violation
 from tests.sim.lies import HOST_LIES, MEMBER_LIES
 from tests.sim.network import FAULTS
 from tests.sim.operations import Op, perform

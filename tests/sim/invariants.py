@@ -10,9 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from comity.aggregation.ring import SumRoot, chunk_count, chunk_words
 from comity.commons.attempts import Opened, opened_of
 from comity.commons.charter import default_quorum
 from comity.commons.state import State
@@ -28,7 +25,8 @@ from comity.statements.rounds import (
     RoundStart,
 )
 from comity.storage.ports import Attempt
-from comity.values import CHUNK_WORDS, Digest, MemberId, StatementId, unpack_bits
+from comity.values import Digest, MemberId, StatementId, unpack_bits
+from tests.sim.judging import Violation, alike, names_of, short, sum_root, true_quorum
 from tests.sim.watching import Watch
 
 if TYPE_CHECKING:
@@ -40,14 +38,6 @@ ONCE = frozenset(
     for verb in ("join", "ready", "commit", "confirm", "dispute", "reveal", "accept", "abandon")
 )
 """What a member says at most once in an attempt (R1)."""
-
-
-class Violation(AssertionError):
-    """An invariant does not hold. name: which."""
-
-    def __init__(self, name: str, text: str) -> None:
-        super().__init__(f"{name}: {text}")
-        self.name = name
 
 
 @dataclass
@@ -103,7 +93,7 @@ class Judge:
         body, author, scope = said.body, said.author, place.scope
         alike = self.watch.said[author, body.tag, scope]
         if body.tag in ONCE and alike[0].id != said.id:
-            raise Violation("R1 once", f"{author} said {body.tag} twice in {_short(scope)}")
+            raise Violation("R1 once", f"{author} said {body.tag} twice in {short(scope)}")
         abandoned = [a for a in self._abandons(author, scope) if a.id != said.id]
         if body.tag in ONCE and abandoned and abandoned[0].seq < said.seq:
             raise Violation("R3 last word", f"{author} said {body.tag} after its Abandon")
@@ -152,7 +142,7 @@ class Judge:
             raise Violation("true sum", f"{author} reveals for a sum that is not the vectors'")
 
     def _summed(self, opened: Opened, body: RoundClose) -> Digest | None:
-        total = np.zeros(opened.words, np.uint64)
+        vectors: list[bytes] = []
         for seat in sorted(unpack_bits(body.survivors, opened.count) or ()):
             scope = Attempt(opened.study, opened.round_no, opened.attempt)
             said = self.watch.said[opened.roster[seat - 1], "round.commit", scope]
@@ -161,12 +151,8 @@ class Judge:
             vector = self.watch.bulk.get(found[0].vector) if found else None
             if vector is None or len(vector) != 4 * opened.words:
                 return None
-            total += np.frombuffer(bytes(vector), "<u4")
-        root = SumRoot(body.binding)
-        for k in range(chunk_count(opened.words)):
-            part = total[k * CHUNK_WORDS : k * CHUNK_WORDS + chunk_words(opened.words, k)]
-            root.update((part & 0xFFFFFFFF).astype(np.uint32), (part >> 32).astype(np.uint8))
-        return root.digest()
+            vectors.append(bytes(vector))
+        return sum_root(vectors, opened.words, body.binding)
 
     # -- secrets and sums ---------------------------------------------------------------------
 
@@ -193,8 +179,8 @@ class Judge:
                 continue
             raise Violation(
                 "one work, one set",
-                f"{author} goes with {_names(mine)} in {_short(scope)},"
-                f" and {_short(past)} is not sealed for it",
+                f"{author} goes with {names_of(mine)} in {short(scope)},"
+                f" and {short(past)} is not sealed for it",
             )
 
     def _went_with(self, author: MemberId, scope: Attempt) -> set[frozenset[MemberId]] | None:
@@ -279,7 +265,7 @@ class Judge:
         betas, sigmas = self._known(opened)
         both = (betas & sigmas) - self.world.corrupt
         if both:
-            raise Violation("both secrets", f"of {_names(frozenset(both))} in one attempt")
+            raise Violation("both secrets", f"of {names_of(frozenset(both))} in one attempt")
 
     def _one_set(self, opened: Opened) -> None:
         """P1: all revealed sums of one work that hold an honest input are over one set."""
@@ -302,7 +288,7 @@ class Judge:
                 if work == opened.work and others != members and shared:
                     raise Violation(
                         "one set per work",
-                        f"both {_names(members)} and {_names(others)} are summed",
+                        f"both {names_of(members)} and {names_of(others)} are summed",
                     )
 
     def _not_near(self, opened: Opened, members: frozenset[MemberId]) -> None:
@@ -311,7 +297,7 @@ class Judge:
             return
         for _, others in self.sums:
             if 1 <= len(others ^ members) <= opened.colluders + 1:
-                text = f"{_names(members)} and {_names(others)} are summed"
+                text = f"{names_of(members)} and {names_of(others)} are summed"
                 raise Violation("nearly equal sets", text)
 
     # -- logs and states ----------------------------------------------------------------------
@@ -356,7 +342,7 @@ class Judge:
         if self.judged.get(("state", who)) is state:
             return
         self.judged["state", who] = state
-        if self.states.setdefault(root, state) != state:
+        if not alike(self.states.setdefault(root, state), state):
             raise Violation("same state", f"{who} understands the log of {state.size} otherwise")
 
     def _host_keeps(self) -> None:
@@ -379,16 +365,3 @@ class Judge:
         for node in self._honest():
             if node.stopped is not None:
                 raise Violation("no false alarm", f"{node.member} stopped: {node.stopped}")
-
-
-def true_quorum(opened: Opened) -> int:
-    """t as aggregation.md 4 has it, whatever the product thinks."""
-    return (opened.count + opened.colluders) // 2 + 1
-
-
-def _names(members: frozenset[MemberId]) -> str:
-    return "{" + ", ".join(sorted(members)) + "}"
-
-
-def _short(scope: Attempt) -> str:
-    return f"{scope.study[:6]}/{scope.round_no}/{scope.attempt}"
