@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from comity.commons.duties import Duty, duties
+from comity.commons.duties import Duty
 from comity.commons.state import State
 from comity.errors import ComityError, Unavailable
 from comity.node.events import Event
@@ -157,10 +157,6 @@ class SimNode:
         self.loop._serve(event)
         while not self.loop._events.empty():
             self.loop._serve(self.loop._events.get())
-
-    def owed(self) -> tuple[Duty, ...]:
-        """What is owed now."""
-        return duties(self.state, self.member, self.station.replica.final_size, self.clock())
 
     def say(
         self, body: Body, scope: Attempt | None, tag: str, stage: bytes | None = None
