@@ -158,15 +158,25 @@ def _restore(world: World, op: Op) -> None:
         return
     if node.backup is None or node.backup_seq is None:
         return
-    author = world.network.hosts[node.wire].service.published.state.authors.get(node.member)
     lost = node.last_seq > node.backup_seq
-    noticed = author is not None and author.seq > node.backup_seq
-    if lost and not noticed:
-        if len(world.corrupt) >= world.setup.colluders:
-            return
-        world.corrupt.add(node.member)
+    if lost and not _may_forget(world, node, node.backup_seq, world.network.hosts[node.wire]):
+        return
     world.restored.add(node.member)
     node.restore()
+
+
+def _may_forget(world: World, node: SimNode, seq: int, host: SimHost) -> bool:
+    """Whether a node may come before this host with its memory up to `seq` only.
+
+    Yes when the log shows it that it said more; else it is one more corrupt member, if c allows it.
+    """
+    author = host.service.published.state.authors.get(node.member)
+    if (author is not None and author.seq > seq) or node.member in world.corrupt:
+        return True
+    if len(world.corrupt) >= world.setup.colluders:
+        return False
+    world.corrupt.add(node.member)
+    return True
 
 
 def _lie(world: World, op: Op) -> None:
@@ -261,9 +271,14 @@ def _fork(world: World, op: Op) -> None:
 def _move(world: World, op: Op) -> None:
     """A member is shown the other history from now on."""
     node = _node(world, op)
-    if len(world.hosts) > 1 and node.member not in world.corrupt:
-        here = world.network.hosts[node.wire]
-        world.network.hosts[node.wire] = next(host for host in world.hosts if host is not here)
+    if len(world.hosts) < 2 or node.member in world.corrupt:
+        return
+    here = world.network.hosts[node.wire]
+    there = next(host for host in world.hosts if host is not here)
+    heard = max((s.seq for s in world.judge.watch.by_author(node.member)), default=-1)
+    forgot = node.member in world.restored and node.last_seq < heard
+    if not forgot or _may_forget(world, node, node.last_seq, there):
+        world.network.hosts[node.wire] = there
 
 
 def _relay(world: World, op: Op) -> None:

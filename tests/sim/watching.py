@@ -7,6 +7,7 @@ too. From it `invariants.py` judges what honest members have done.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -99,6 +100,10 @@ class Watch:
         if place is not None:
             self.said[said.author, body.tag, place.scope].append(said)
         self.fresh.append(said)
+
+    def by_author(self, author: MemberId) -> Iterator[Statement]:
+        """All that one member has said."""
+        return (said for said in self.statements.values() if said.author == author)
 
     def place_of(self, said: Statement) -> Place | None:
         """Of a statement of a round; None of others, and of an attempt nobody has opened."""
