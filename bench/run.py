@@ -2,8 +2,8 @@
 
     python -m bench.run [--quick] [--only NAME ...] [--folder DIR]
 
-Everything runs in real processes on loopback, each next to its floor in the same run. NAME is
-small, big, memory, replay, takeover, same or storm. The exit status says whether it could be
+All but sim runs in real processes on loopback, each next to its floor in the same run. NAME is
+small, big, memory, replay, takeover, same, storm or sim. The exit status says whether it could be
 measured, not whether targets are met: a shared machine is no judge.
 """
 
@@ -28,6 +28,7 @@ from bench.machine import Broken, Party
 from bench.plain import train_plain
 from bench.replay import MORE
 from bench.rounds import TABLE, WORD_BYTES, Measured, measure_rounds, write_study
+from bench.sim import measure_sim
 from bench.storm import measure_storm
 from bench.table import Row, about, in_vectors, print_rows, processor_times, spread
 from comity.values import words_of_vector
@@ -41,6 +42,7 @@ NODE_VECTORS_MAX: Final = 2.5
 REPLAY_S_MAX: Final = 15.0
 TAKEOVER_S_MAX: Final = 10.0
 JOIN_S_MAX: Final = 30.0
+SIMULATED_PER_S_MIN: Final = 20.0
 DEARER_MAX: Final = 1.5
 """How much dearer an entry may be after the replay than during it, to count as incremental."""
 QUIET_LOAD: Final = 0.5
@@ -63,10 +65,11 @@ class Sizes:
     statements: int
     storm_members: int
     storm_rounds: int
+    simulated: int
 
 
-FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000, 4, 30)
-QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300, 3, 3)
+FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000, 4, 30, 40)
+QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300, 3, 3, 2)
 
 
 @final
@@ -277,6 +280,23 @@ class Bench:
             )
         ]
 
+    def sim(self) -> list[Row]:
+        """Whole rounds of a simulated world, in one process."""
+        members, rounds = 4, self.sizes.simulated
+        measured = measure_sim(members=members, rounds=rounds)
+        per_s = 1 / statistics.median(measured.seconds)
+        self.notes.append(f"sim: own time of the dearest functions: {', '.join(measured.dearest)}")
+        return [
+            Row(
+                f"simulated rounds, {members} members, a small model, all invariants",
+                f"{per_s:.1f} rounds a second of one core; {spread(measured.seconds)}",
+                "",
+                "",
+                f"at least {SIMULATED_PER_S_MIN:.0f} a second",
+                per_s >= SIMULATED_PER_S_MIN,
+            )
+        ]
+
     def _beside_floor(
         self, name: str, parameters: int, rounds: int
     ) -> tuple[list[float], Measured]:
@@ -317,6 +337,7 @@ NAMES: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "takeover": Bench.takeover,
     "same": Bench.same,
     "storm": Bench.storm,
+    "sim": Bench.sim,
 }
 
 

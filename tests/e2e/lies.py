@@ -13,9 +13,9 @@ from comity.aggregation.secagg import RAND_BYTES, join, mask_chunk
 from comity.aggregation.sharing import seal, seal_info
 from comity.aggregation.stages import Started
 from comity.commons.attempts import Closed, Confirming, Joining, Masking, Revealing, opened_of
+from comity.node.machine import random_bytes
 from comity.node.models import layout_of
 from comity.node.stages import plan_of, scope_of, seat_of
-from comity.node.station import random_bytes
 from comity.node.vectors import vector_check
 from comity.statements.rounds import JoinedData, RoundCommit, RoundConfirm, RoundJoin
 from comity.values import (

@@ -94,7 +94,7 @@ class Desk:
     def training(self) -> bool:
         """Whether a study process is at work."""
         running = self.loop._rounds._practice._running.values()
-        return any(r.sandbox._asked is not None for r in running)
+        return any(r.sandbox.busy for r in running)
 
     def step(self) -> None:
         """Ask the host once, take what came, and do what is owed, as the loop does."""
@@ -169,7 +169,7 @@ class Desk:
         running = self.loop._rounds._practice._running
         for study, kept in list(running.items()):
             if study in self.warm and kept.sandbox.alive:
-                while kept.sandbox._asked is not None:  # the next test asks it afresh
+                while kept.sandbox.busy:  # the next test asks it afresh
                     with suppress(ComityError):
                         kept.sandbox.poll()
                     time.sleep(0.002)

@@ -190,8 +190,8 @@ def honest_ready(world: World, member: str) -> tuple[bytes, RoundReady]:
     from comity.aggregation.stages import Joined
     from comity.commons.attempts import Readying
     from comity.commons.dealing import digest_of_joins
+    from comity.node.machine import random_bytes
     from comity.node.stages import dealings_of, scope_of, sealing_secret, stage_of
-    from comity.node.station import random_bytes
     from comity.values import sha256
 
     station, attempt = world.desk(member).station, world.attempt

@@ -86,5 +86,5 @@ def test_a_study_that_fails_is_asked_once_in_an_attempt(commons: Make, tmp_path:
         (running,) = node.loop._rounds._practice._running.values()
         for _ in range(3):
             node.step()
-        assert running.sandbox._asked is None
+        assert not running.sandbox.busy
         assert node.stopped is None

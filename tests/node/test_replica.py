@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from comity.errors import Forged, HostFault, HostFaultKind, Malformed
+from comity.errors import Forged, HostFault, HostFaultKind, Malformed, Unavailable
 from comity.log.heads import sign_head
 from comity.log.merkle import Tree, leaf_hash
 from comity.node.replica import Replica
@@ -104,4 +105,27 @@ def test_older_and_other_heads_are_told_apart_from_newer_ones(
         with pytest.raises(HostFault) as split:
             copy.compare([note_of(world, other)])
         assert split.value.kind is HostFaultKind.SPLIT_VIEW
+        copy.close()
+
+
+def test_entries_that_a_failed_commit_has_stored_are_not_stored_again(
+    commons: Make, tmp_path: Path
+) -> None:
+    """The disk fails after the commit, and what it held persists: found by the simulation."""
+    failing = ["committed"]
+
+    def hook(point: str) -> None:
+        if point in failing:
+            failing.remove(point)
+            raise OSError(errno.EIO, "fails but persists")
+
+    with commons(3).world(tmp_path) as world:
+        leaves = world.leaves()
+        copy = Replica(tmp_path / "copy.sqlite", world.places.charter, hook=hook)
+        copy.take(note_of(world, leaves[:9]), leaves[:9])
+        with pytest.raises(Unavailable):
+            copy.flush()
+        copy.flush()
+        copy.take(note_of(world, leaves), leaves[9:])
+        assert copy.entries(0, 100) == leaves
         copy.close()

@@ -9,8 +9,8 @@ spoil what another one sends. Source: architecture.md 1.4, "the entry is the rec
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
-from concurrent.futures import Future
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Final, final
 
@@ -27,7 +27,7 @@ from comity.commons.attempts import (
 )
 from comity.commons.state import State
 from comity.errors import Malformed, Refused, Rule, Unavailable
-from comity.host.sums import FinishedSum, Sums
+from comity.host.sums import FinishedSum, Sums, one_thread
 from comity.host.uploads import Upload, Uploads, blob_upload, vector_upload
 from comity.statements.entries import Statement
 from comity.statements.governing import ProposalOpen, ReleaseMotion
@@ -56,7 +56,12 @@ class Bulk:
     """Everything big that the host keeps; used from any thread."""
 
     def __init__(
-        self, folder: Path, members: Collection[MemberId], *, hook: Hook = pass_by
+        self,
+        folder: Path,
+        members: Collection[MemberId],
+        *,
+        hook: Hook = pass_by,
+        worker: Callable[[str], Executor] = one_thread,
     ) -> None:
         self.uploads = Uploads()
         # The other half of the disk is for the log, and for rounds, whose sizes plans say.
@@ -67,7 +72,7 @@ class Bulk:
         self._blobs = {member: self._store_of(member) for member in members}
         self._found: dict[BlobName, FileBlobStore] = {}
         self._finished = FileBlobStore(folder / "sums")
-        self._sums = Sums(folder / "rounds", self._finished)
+        self._sums = Sums(folder / "rounds", self._finished, worker("sums"))
 
     def close(self) -> None:
         """End the adding."""

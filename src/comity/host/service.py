@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, final
@@ -34,6 +34,7 @@ from comity.host.drafts import (
     require_own_key,
 )
 from comity.host.replay import halt_if_forgotten, own_folder, refuse_when_halted, replay
+from comity.host.sums import one_thread
 from comity.host.tails import Tail, supersedes, verify_tail
 from comity.log.heads import (
     TreeHead,
@@ -72,6 +73,7 @@ class Host:
         host_key: the *host* key of the member that is host, or would be.
         now: POSIX seconds; only makes the version counter differ after a restart.
         hook: called at the commit points of the log store and the blob store.
+        worker: makes what runs one call after the other, by a name for it.
     Raises:
         Misconfigured: the stored log does not replay, or a member has shown that this host signed
             more than is stored. Unavailable: another process, or the disk.
@@ -85,11 +87,10 @@ class Host:
         host_key: Ed25519PrivateKey,
         now: Callable[[], int],
         hook: Hook = pass_by,
+        worker: Callable[[str], Executor] = one_thread,
     ) -> None:
-        self._folder = own_folder(folder)
-        self._host_key = host_key
-        self._host_public = host_key.public_key().public_bytes_raw()
-        self._charter = charter
+        self._folder, self._charter = own_folder(folder), charter
+        self._host_key, self._host_public = host_key, host_key.public_key().public_bytes_raw()
         self._turn = threading.Lock()
         self._waiting: list[tuple[Sequence[bytes], Future[list[Verdict]]]] = []
         self._in_doubt = False
@@ -101,13 +102,13 @@ class Host:
         self._store = SqliteLogStore(folder / LOG, hook=hook)
         try:
             state = self._take_stored_log()
-            self.bulk = Bulk(folder, [founder.id for founder in charter.founders], hook=hook)
+            self.bulk = Bulk(folder, [f.id for f in charter.founders], hook=hook, worker=worker)
         except BaseException:
             self._store.close()
             raise
         self._draft: Draft | None = None
         self._published = Published(state, *self._stored_heads(), (), now() * 1_000)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="host-writer")
+        self._writer = worker("host-writer")
         self.bulk.follow(state)
 
     def close(self) -> None:
@@ -370,9 +371,8 @@ class Host:
 
     def _stored_heads(self) -> tuple[ShownHead | None, ShownHead | None]:
         """The newest head and the newest final one, with their cosignatures."""
-        return shown_head(self._store, self._store.head()), shown_head(
-            self._store, self._store.head_at(self._store.final())
-        )
+        newest, final = self._store.head(), self._store.head_at(self._store.final())
+        return shown_head(self._store, newest), shown_head(self._store, final)
 
     def _take_stored_log(self) -> State:
         replayed = replay(self._folder, self._store, self._charter, origin=self.origin)
@@ -390,11 +390,11 @@ class Host:
     def _alarmed(self, state: State, envelope: bytes, error: ComityError) -> ComityError:
         """The error; behind an alarm when a member signed that it knows more than is here."""
         if isinstance(error, Refused) and error.rule is Rule.HEAD_UNKNOWN:
-            unverified = read(envelope)
-            said = unverified.statement
+            said = read(envelope)
+            author = said.statement.author
             try:
-                check_envelope(unverified, state.keys[said.author].keys.statement)
-                self.alarm_if_ahead(said.author, said.head_size)
+                check_envelope(said, state.keys[author].keys.statement)
+                self.alarm_if_ahead(author, said.statement.head_size)
             except (KeyError, ComityError) as alarm:
                 return alarm if isinstance(alarm, ComityError) else error
         return error

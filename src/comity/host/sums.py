@@ -16,7 +16,7 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,14 +88,19 @@ class _Running:
     done: Future[FinishedSum] = field(default_factory=Future)
 
 
+def one_thread(name: str) -> Executor:
+    """A thread that runs one call after the other."""
+    return ThreadPoolExecutor(1, thread_name_prefix=name)
+
+
 @final
 class Sums:
-    """Vectors and sums in `folder`, finished sums in `finished`; one per host.
+    """Vectors and sums in `folder`, finished sums in `finished`, added by `worker`; one per host.
 
     `follow` may be called from one thread at a time, everything else from any.
     """
 
-    def __init__(self, folder: Path, finished: FileBlobStore) -> None:
+    def __init__(self, folder: Path, finished: FileBlobStore, worker: Executor) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         self._folder = folder
         self._finished = finished
@@ -103,7 +108,7 @@ class Sums:
         self._stores: dict[tuple[StatementId, Seat], FileBlobStore] = {}
         self._running: dict[StatementId, _Running] = {}
         self._kept: frozenset[str] | None = None
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="sums")
+        self._worker = worker
 
     def close(self) -> None:
         """End the worker; a sum half added is made again at the next start."""

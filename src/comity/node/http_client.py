@@ -103,13 +103,13 @@ class HttpClient:
         limits: Limits,
     ) -> None:
         try:
-            self.url = httpx.URL(url)
+            self._url = httpx.URL(url)
             if (
-                self.url.scheme not in ("http", "https")
-                or not self.url.host
-                or self.url.path not in ("", "/")
-                or self.url.query
-                or self.url.userinfo
+                self._url.scheme not in ("http", "https")
+                or not self._url.host
+                or self._url.path not in ("", "/")
+                or self._url.query
+                or self._url.userinfo
             ):
                 raise httpx.InvalidURL(url)
             if self.url.scheme == "http" and not isinstance(tls, PlainHttp):
@@ -128,10 +128,15 @@ class HttpClient:
             raise Misconfigured(
                 f"the host's url must look like https://host.example:8440, not {url!r}"
             ) from error
-        self._scheme, self._host = self.url.scheme.encode(), self.url.raw_host
-        self._authority = self.url.netloc
+        self._scheme, self._host = self._url.scheme.encode(), self._url.raw_host
+        self._authority = self._url.netloc
         self._limits = limits
         self._closed = threading.Event()
+
+    @property
+    def url(self) -> httpx.URL:
+        """Of the peer."""
+        return self._url
 
     def close(self) -> None:
         """Close all connections and end every pause."""
@@ -244,7 +249,7 @@ class HttpClient:
             httpcore.URL(
                 scheme=self._scheme,
                 host=self._host,
-                port=self.url.port,
+                port=self._url.port,
                 target=target.encode(),
             ),
             headers=headers,

@@ -361,7 +361,7 @@ class Loop:
         try:
             if is_said(self._station, duty):
                 return  # on its way to the log
-            perform(self._station, self._rounds, duty)
+            self._dispatch(duty)
             self._station.faults.pop(subject, None)
         except Unavailable as error:
             self._note(subject, error)
@@ -376,6 +376,9 @@ class Loop:
         except OSError as error:
             self._note(subject, disk_fault(error))
             self._retry = True
+
+    def _dispatch(self, duty: Duty) -> None:
+        perform(self._station, self._rounds, duty)
 
     def _note(self, subject: str, error: ComityError) -> None:
         text = describe(error)

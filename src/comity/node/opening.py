@@ -12,6 +12,7 @@ from comity.learning.steps import flush_to_zero_fault
 from comity.node.addresses import followed_url
 from comity.node.alarms import Alarms
 from comity.node.keyfile import MemberKeys
+from comity.node.machine import Machine
 from comity.node.relaying import Relay
 from comity.node.remote import Remote
 from comity.node.replica import Replica
@@ -22,13 +23,19 @@ from comity.storage.journal import SqliteJournal
 from comity.values import MemberId
 
 
-def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock) -> Station:
+def open_station(
+    folder: Path, keys: MemberKeys, *, clock: Clock = system_clock, machine: Machine | None = None
+) -> Station:
     """Open a member's node folder; what was said and not yet settled waits to be sent again.
+
+    Args:
+        machine: what the node takes from the machine it runs on; this one, when None.
 
     Raises:
         Misconfigured: a file is missing or wrong, or this machine cannot compute as agreed.
         Unavailable: another process runs this node.
     """
+    machine = machine or Machine()
     fault = flush_to_zero_fault()
     if fault is not None:
         raise Misconfigured(fault)
@@ -57,16 +64,17 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
             clock=clock,
             tls=authorities(settings, url),
             proxy=settings.proxy or None,
+            connect=machine.connect,
         )
 
     remote = remote_to(settings.host_url)
-    journal = SqliteJournal(folder)
+    journal = SqliteJournal(folder, hook=machine.hook)
     try:
-        replica = Replica(folder / "log.sqlite", charter)
+        replica = Replica(folder / "log.sqlite", charter, hook=machine.hook)
     except BaseException:
         journal.close()
         raise
-    blobs = FileBlobStore(folder / "blobs")
+    blobs = FileBlobStore(folder / "blobs", hook=machine.hook)
     alarms, relay = Alarms(folder), Relay(folder)
     station = Station(
         folder,
@@ -82,6 +90,7 @@ def open_station(folder: Path, keys: MemberKeys, *, clock: Clock = system_clock)
         clock,
         alarms,
         relay,
+        machine,
     )
     for left in station.work.iterdir():
         if left.is_file():

@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import select
 import shutil
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +28,8 @@ from comity.commons.studies import consent_rule
 from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
 from comity.learning.study import StudyCard
 from comity.node.isolation import Limits
+from comity.node.machine import StudyProcess
 from comity.node.models import layout_of, model_files
-from comity.node.sandbox import Sandbox
 from comity.node.sandbox_wire import Train, Trained
 from comity.node.station import Station
 from comity.node.vectors import WORD_BYTES, file_digest, mask_update, write_whole
@@ -105,7 +103,7 @@ class Running:
     reads: the data version it has read, which it keeps in memory.
     """
 
-    sandbox: Sandbox
+    sandbox: StudyProcess
     card: StudyCard
     reads: tuple[DatasetId, Digest]
     asked: StatementId | None = None
@@ -192,7 +190,7 @@ class Practice:
             nothing = self._station.work / "nothing.py"
             nothing.write_text("", encoding="utf-8")
             place = self._station.folder / "sandbox" / "probe"
-            probe = Sandbox.start(nothing, None, place, policy="warn")
+            probe = self._station.machine.start_study(nothing, None, place, policy="warn")
             self._sandboxed = probe.isolation.complete
             probe.close()
         return self._sandboxed
@@ -237,7 +235,8 @@ class Practice:
             seed = training_seed(running.card.seed, self._station.member, opened.round_no)
             running.trained, running.asked = None, opened.id
             running.sandbox.begin(Train(seed.hex()))
-            self._wake_later(running.sandbox)
+            limit_s = self._station.settings.train_s_max
+            self._station.machine.wait(running.sandbox, self._on_trained, limit_s)
             return None
         if running.trained is None:
             result = running.sandbox.poll()
@@ -270,7 +269,7 @@ class Practice:
 
     def _start(
         self, study: Study, dataset: DatasetId, version: Digest
-    ) -> tuple[Sandbox, StudyCard]:
+    ) -> tuple[StudyProcess, StudyCard]:
         station, plan = self._station, study.register.plan
         studies = station.folder / "studies"
         studies.mkdir(exist_ok=True, mode=0o700)
@@ -278,7 +277,7 @@ class Practice:
         if not file.exists() or file_digest(file) != plan.code:
             shutil.copyfile(station.blob(plan.code), file)
         local = local_dataset(station, dataset)
-        sandbox = Sandbox.start(
+        sandbox = station.machine.start_study(
             file,
             Path(local.path),
             station.folder / "sandbox" / study.id,
@@ -301,18 +300,6 @@ class Practice:
             raise
         LOG.info("study process started study=%s pid=%d", study.register.name, sandbox.pid)
         return sandbox, card
-
-    def _wake_later(self, sandbox: Sandbox) -> None:
-        """A thread that waits for the answer, so that the loop need not."""
-        descriptor = sandbox.fileno()
-
-        def wait() -> None:
-            poll = select.poll()
-            poll.register(descriptor, select.POLLIN)
-            poll.poll(1000 * self._station.settings.train_s_max)
-            self._on_trained()
-
-        threading.Thread(target=wait, name="study", daemon=True).start()
 
 
 def site_limits(station: Station) -> Limits:

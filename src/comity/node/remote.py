@@ -33,6 +33,7 @@ from comity.node.answers import (
     read_batch,
     read_posted,
 )
+from comity.node.clients import Connect
 from comity.node.http_client import Answer, HttpClient, Limits, TokenUnknown, WrongOffset
 from comity.node.sources import (
     cut_evenly,
@@ -69,7 +70,6 @@ _TWICE: Final = 2  # for what the caller keeps and sends again: it has other thi
 _ENTRIES_BYTES_MAX: Final = 16 * 2**20
 _DOWNLOAD_BYTES: Final = 64 * 2**20
 
-# What a caller needs to name; all else is how.
 __all__ = ["Batch", "HostStatus", "Limits", "Posted", "PublishedHead", "Remote", "SumInfo"]
 
 
@@ -79,13 +79,12 @@ class Remote:
 
     Args:
         url: "http://127.0.0.1:8440" or "https://host.example", without a path.
-        member: in whose name.
+        member: in whose name. commons: which commons.
         statement_key: proves that to the host; signs nothing but requests to read here.
-        commons: which commons.
         clock: POSIX seconds by this machine's clock.
         tls: for https; None takes the system's authorities. On purpose: http to other machines.
         proxy: URL of the institution's proxy, if it has one.
-        limits: time limits and number of tries.
+        limits: time limits and number of tries. connect: makes the client for them.
     Raises:
         Misconfigured: not such a URL.
     """
@@ -101,8 +100,9 @@ class Remote:
         tls: ssl.SSLContext | PlainHttp | None = None,
         proxy: str | None = None,
         limits: Limits | None = None,
+        connect: Connect = HttpClient,
     ) -> None:
-        self._client = HttpClient(url, tls=tls, proxy=proxy, limits=limits or Limits())
+        self._client = connect(url, tls=tls, proxy=proxy, limits=limits or Limits())
         self.url = url
         self._member, self._clock = member, clock
 

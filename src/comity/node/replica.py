@@ -33,9 +33,10 @@ from comity.log.view import View
 from comity.statements.entries import Entry
 from comity.statements.governing import PublicKeys
 from comity.statements.wire import read
+from comity.storage.database import pass_by
 from comity.storage.dropped import keep_dropped
 from comity.storage.log_store import SqliteLogStore
-from comity.storage.ports import Row, StoredHead
+from comity.storage.ports import Hook, Row, StoredHead
 from comity.values import MemberId
 
 UNSTORED_MAX: Final = 1_024
@@ -51,15 +52,16 @@ class Replica:
     Args:
         path: of its SQLite file; made when absent.
         charter: the founding charter this member signed; its digest is the commons id.
+        hook: called at the commit points of the store.
     Raises:
         HostFault(INADMISSIBLE), Forged: the stored log does not replay; it was changed on disk.
     """
 
-    def __init__(self, path: Path, charter: Charter) -> None:
+    def __init__(self, path: Path, charter: Charter, *, hook: Hook = pass_by) -> None:
         self.commons = commons_id(charter)
         self.origin = origin_of(self.commons, charter.origin_prefix)
         self._path = path
-        self.store = SqliteLogStore(path)
+        self.store = SqliteLogStore(path, hook=hook)
         self.view = View(self.origin)
         self.state: State = found(charter)
         self._unstored: list[Row] = []
@@ -78,8 +80,15 @@ class Replica:
 
     def flush(self) -> None:
         """Make every entry taken so far, and its head, durable. Raises Unavailable: the disk."""
-        if self._newest is not None and (self._unstored or self.store.head() is None):
-            self.store.append(self._unstored, self.store.head(), self._newest)
+        if self._newest is None:
+            return
+        if self._unstored or self.store.head() is None:
+            stored = self.store.head()
+            first = self._newest.size - len(self._unstored)
+            # A commit that failed may be on disk all the same: what is there is not added again.
+            rows = self._unstored[(stored.size if stored else 0) - first :]
+            if rows or stored is None:
+                self.store.append(rows, stored, self._newest)
             self._unstored = []
 
     @property

@@ -58,7 +58,7 @@ from comity.node.stages import (
     seat_of,
     stage_of,
 )
-from comity.node.station import Station, random_bytes
+from comity.node.station import Station
 from comity.node.works import check_work, joined_data, work_record
 from comity.statements.entries import Entry
 from comity.statements.rounds import (
@@ -141,7 +141,7 @@ class Rounds:
         stage, dealing = join(
             plan_of(opened),
             seat_of(station, opened),
-            rand=random_bytes(RAND_BYTES),
+            rand=station.machine.rand(RAND_BYTES),
             member_secret=station.member_secret(),
         )
         name = BlobName(sha256(dealing.blob))
@@ -178,7 +178,7 @@ class Rounds:
             raise _lost()
         secret = sealing_secret(station, opened)
         opened_stage, complaints = ready(stage, secret, dealings_of(station, opened, attempt.joins))
-        next_secret, public = sealing_keys(random_bytes(SEALING_RAND_BYTES))
+        next_secret, public = sealing_keys(station.machine.rand(SEALING_RAND_BYTES))
         station.journal.keep_sealing(sha256(public), next_secret.rand)
         body = RoundReady(
             complaints=tuple(Seat(dealer) for dealer in complaints),

@@ -8,7 +8,7 @@ from comity.aggregation.sharing import SEALING_RAND_BYTES, sealing_keys
 from comity.commons.duties import AskConsent, SayEnrol, SignRelease
 from comity.commons.studies import next_serial
 from comity.errors import Forged, Refused, Rule
-from comity.node.station import Station, random_bytes
+from comity.node.station import Station
 from comity.release.form import MODEL, parse_manifest
 from comity.statements.governing import CommonsFound, KeySet, PublicKeys, ReleaseSign
 from comity.statements.keysets import make_possession
@@ -73,7 +73,7 @@ def consent(station: Station, duty: AskConsent) -> None:
 
 def enrol(station: Station, duty: SayEnrol) -> None:
     """Take part from the next attempt on, with a fresh sealing key."""
-    secret, public = sealing_keys(random_bytes(SEALING_RAND_BYTES))
+    secret, public = sealing_keys(station.machine.rand(SEALING_RAND_BYTES))
     station.journal.keep_sealing(sha256(public), secret.rand)
     serial = next_serial(duty.study, station.member)
     station.say(StudyEnrol(sealing_key=public, serial=serial, study=duty.study.id))

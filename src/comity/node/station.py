@@ -11,7 +11,6 @@ bytes are delivered again.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from comity.errors import (
 )
 from comity.node.alarms import Alarms
 from comity.node.keyfile import MemberKeys
+from comity.node.machine import Machine
 from comity.node.relaying import Relay, bulk_of
 from comity.node.remote import Remote
 from comity.node.replica import Replica
@@ -86,6 +86,7 @@ class Station:
     clock: Clock
     alarms: Alarms
     relay: Relay
+    machine: Machine
     faults: dict[str, str] = field(default_factory=dict)
     """What stands in the way at this site, in plain words, by study or other subject."""
 
@@ -368,8 +369,3 @@ class Station:
 def describe(error: ComityError) -> str:
     """One line for the operator."""
     return f"{type(error).__name__}: {error}"
-
-
-def random_bytes(count: int) -> bytes:
-    """Fresh randomness from the system."""
-    return os.urandom(count)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final, final
 
 from comity.node.answers import Token, parse
-from comity.node.http_client import HttpClient, TokenUnknown
+from comity.node.clients import Client
+from comity.node.http_client import TokenUnknown
 
 _ANSWER_MAX: Final = 1_048_576
 _LIFE_S: Final = 3_600
@@ -22,7 +23,7 @@ class Tokens:
         request: makes a signed request to read, of this moment.
     """
 
-    def __init__(self, client: HttpClient, request: Callable[[], bytes]) -> None:
+    def __init__(self, client: Client, request: Callable[[], bytes]) -> None:
         self._client, self._request = client, request
         self._turn = threading.Lock()
         self._token = ""

@@ -35,7 +35,7 @@ from comity.node.releasing import release_motion
 from comity.node.releasing import write_release as write_release
 from comity.node.reports import anchor as anchor
 from comity.node.reports import status as status
-from comity.node.station import Station, random_bytes
+from comity.node.station import Station
 from comity.statements.entries import Body
 from comity.statements.governing import (
     Choice,
@@ -93,7 +93,7 @@ def declare_dataset(
     path = path.resolve()
     place = f"dataset/{dataset}"
     known = station.journal.get(place)
-    salt = random_bytes(32)
+    salt = station.machine.rand(32)
     if known is not None:
         before = msgspec.msgpack.decode(known, type=LocalDataset)
         if version_of(path, before.salt) == before.version:
