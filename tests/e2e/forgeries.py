@@ -65,7 +65,7 @@ def serve_forged(world: World, victim: Desk, forge: Forge, *, signed: bool) -> N
     """
     true = victim.station.remote.entries
 
-    def entries(start: int, *rest: int) -> Batch:
+    def entries(start: int, *rest: int, proposed: bool = False) -> Batch:
         batch = true(start, *rest)
         forged = tuple(map(forge, batch.entries))
         if forged == batch.entries or not signed:

@@ -279,7 +279,7 @@ def test_a_host_that_shows_an_older_head_is_caught(commons: Make, tmp_path: Path
         world.desk("m1").sync()
         world.desk("m1").lie(Seen())
         victim.sync()
-        victim.station.remote.entries = lambda *_: older  # type: ignore[method-assign]
+        victim.station.remote.entries = lambda *_, **__: older  # type: ignore[method-assign]
         victim.step()
         assert isinstance(victim.stopped, HostFault)
         assert victim.stopped.kind is HostFaultKind.ROLLBACK

@@ -187,7 +187,7 @@ def test_a_clock_that_is_off_by_an_hour(hosted: Hosting, tmp_path: Path, ahead_s
 
 
 def test_a_server_that_is_no_host_or_tells_no_time(tmp_path: Path) -> None:
-    status = {"founded": True, "host": "member-a", "size": 3}
+    status = {"founded": True, "host": "member-a", "in_office": True, "size": 3}
     for commons, headers, told in (
         (commons_id(CHARTER), {}, {}),
         ("ab" * 32, {"Date": formatdate(FIRST_S, usegmt=True)}, {"host": "compare the commons id"}),

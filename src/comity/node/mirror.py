@@ -164,6 +164,7 @@ class Mirror:
                 "commons": state.commons,
                 "founded": state.founded_size > 0,
                 "host": state.host,
+                "in_office": False,
                 "size": state.size,
             }
         )
