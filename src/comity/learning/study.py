@@ -142,6 +142,16 @@ class Study:
 
 
 @final
+class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every member's table must have: the part of a study that a site checks its data with."""
+
+    columns: tuple[Column, ...]
+    missing: Missing
+    missing_texts: tuple[str, ...]
+    strip_headers: bool
+
+
+@final
 class StudyCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything a plan needs from a study file, in whole numbers and text.
 
@@ -217,6 +227,11 @@ def card_fault(card: StudyCard) -> str | None:
 def layout_of(study: Study) -> Layout:
     """The model's layout: one segment per tensor, its range as the exact mant * 2^exp."""
     return Layout(tuple(_segment(tensor) for tensor in study.tensors))
+
+
+def contract_of(study: Study) -> Contract:
+    """The study's contract about tables."""
+    return Contract(study.columns, study.missing, study.missing_texts, study.strip_headers)
 
 
 def describe(study: Study) -> StudyCard:

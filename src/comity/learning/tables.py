@@ -110,9 +110,13 @@ class Table:
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Table:
         """The rows where `keep` (bool, shape (rows,)) is true."""
+        return self.rows(keep)
+
+    def rows(self, which: slice | npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Table:
+        """Some rows: a slice (a view, no copy), a mask, or places from 0 in any order."""
         return Table(
             tuple(self._columns.values()),
-            {name: array[keep] for name, array in self._arrays.items()},
+            {name: array[which] for name, array in self._arrays.items()},
         )
 
 
