@@ -83,7 +83,7 @@ def _train(
             after, _ = loaded.train(to_tensors(layout, flat), reading.table, rng)
             updates.append(to_flat(layout, after) - flat)
         if quantised:
-            mean = _quantised_mean(loaded, updates, members, round_no)
+            mean = quantised_mean(loaded, updates, members, round_no)
         else:
             mean = np.mean([clipped(layout, u.astype(np.float64)) for u in updates], axis=0)
         flat, moments = step_chunk(study.rule, flat, moments, mean)
@@ -91,9 +91,10 @@ def _train(
     return models
 
 
-def _quantised_mean(
+def quantised_mean(
     loaded: LoadedStudy, updates: list[Float32Array], members: list[MemberId], round_no: int
 ) -> Float64Array:
+    """The mean of updates with equal weights, quantised and decoded as the commons does."""
     layout, n = layout_of(loaded.study), len(members)
     seeds = [rounding_seed(loaded.study.seed, member, round_no) for member in members]
     quantisers = [Quantiser(layout, n, 1, 1, seed) for seed in seeds]

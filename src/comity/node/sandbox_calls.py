@@ -22,7 +22,7 @@ from comity.learning.steps import Float32Array
 from comity.learning.study import METRICS_MAX, NAME, Contract, LoadedStudy
 from comity.learning.tables import Reading, Table, Unread, inspect_table
 from comity.learning.training import generator
-from comity.node.sandbox_wire import ROWS_MAX, Unfit
+from comity.node.sandbox_wire import ROWS_MAX, Failed, Unfit
 
 _LISTED: Final[dict[type[BaseException], Raised]] = {
     ArithmeticError: Raised.ARITHMETIC,
@@ -49,6 +49,13 @@ class DoesNotFit(Exception):
     """A table that is not as the study declares; `reply` says where."""
 
     def __init__(self, reply: Unfit) -> None:
+        self.reply = reply
+
+
+class NoSum(Exception):
+    """A simulated round in which too few gave an update; `reply`: how the first of them failed."""
+
+    def __init__(self, reply: Failed) -> None:
         self.reply = reply
 
 

@@ -18,10 +18,11 @@ from comity.node.sandbox_wire import NOTES_FILE, Failed, Unfit
 def study_fault(setup: Setup, reply: Failed) -> StudyFault:
     """The error of a study that failed: kind, line of its own file, exception of a fixed list."""
     line = believed_line(Path(setup.study), reply.line)
+    how = f" ({reply.raised.value})" if reply.raised is not Raised.NOTHING else ""
     return StudyFault(
         reply.kind,
-        f"the study failed; its own words are in {Path(setup.work) / NOTES_FILE}",
-        place(Path(setup.study).name, line, reply.raised),
+        f"the study failed{how}; its own words are in {Path(setup.work) / NOTES_FILE}",
+        Path(setup.study).name + (f", line {line}" if line else ""),
         line=line,
         raised=reply.raised,
     )
@@ -31,12 +32,6 @@ def believed_line(study: Path, line: int) -> int:
     """The line when the file has it, else 0: any other would be a number of the study's choice."""
     raw = study.read_bytes()
     return line if 0 < line <= raw.count(b"\n") + (not raw.endswith(b"\n")) else 0
-
-
-def place(file_name: str, line: int, raised: Raised) -> str:
-    """Where a study failed, in words."""
-    where = file_name + (f", line {line}" if line else "")
-    return where + (f", {raised.value}" if raised is not Raised.NOTHING else "")
 
 
 def data_fault(setup: Setup, reply: Unfit, card: StudyCard | None) -> DataFault:

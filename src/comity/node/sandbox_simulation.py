@@ -20,7 +20,7 @@ from comity.learning.simulate import Simulation, Terms
 from comity.learning.steps import Float32Array, flush_to_zero_fault
 from comity.learning.study import LoadedStudy, contract_of, layout_of
 from comity.learning.tables import Table
-from comity.node.sandbox_calls import learned, measured, read_bytes, read_file
+from comity.node.sandbox_calls import NoSum, learned, measured, read_bytes, read_file
 from comity.node.sandbox_wire import Failed, RoundSimulated, Simulate, Unfit
 from comity.values import MemberId
 
@@ -74,7 +74,12 @@ class SimulationRun:
     def round(self, *, evaluate: bool) -> RoundSimulated:
         """The next round; with `evaluate`, metrics of the model after it at every member."""
         self._failed = {}
-        done = self._simulation.round()
+        try:
+            done = self._simulation.round()
+        except StudyFault:
+            if not self._failed:
+                raise
+            raise NoSum(next(iter(self._failed.values()))) from None
         metrics: dict[MemberId, dict[str, float]] = {}
         for member, table in self._members.items() if evaluate else ():
             metrics[member] = measured(self._loaded, self._layout, self.flat, table)

@@ -24,6 +24,7 @@ from comity.learning.tables import Reading
 from comity.learning.training import alone
 from comity.node.sandbox_calls import (
     DoesNotFit,
+    NoSum,
     codes_of,
     learned,
     measured,
@@ -83,7 +84,7 @@ class Worker:
         """What the call gives, or how it failed; the text of an error goes to the notes."""
         try:
             return call()
-        except DoesNotFit as found:
+        except (DoesNotFit, NoSum) as found:
             return found.reply
         except StudyFault as fault:
             traceback.print_exc()

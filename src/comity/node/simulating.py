@@ -256,7 +256,7 @@ def _with_words(fault: StudyFault, notes: Path, file: Path) -> StudyFault:
     said = words.splitlines()[-1] if words else "it said nothing"
     return StudyFault(
         fault.kind,
-        f"the study failed in the simulation: {said}",
+        f"in a simulated round too few members gave an update, or the study does not load: {said}",
         where,
         line=fault.line,
         raised=fault.raised,
