@@ -13,6 +13,7 @@ from msgspec import Struct
 from rich.console import Console
 
 from comity.cli import entering, reading, serving, simulating, studying, work
+from comity.cli import fitting as fitting  # adds commands to `comity data`
 from comity.cli.terminal import AsJson, Screen, complain, exit_code_of, steady_output
 from comity.errors import ComityError, ExitCode
 

@@ -131,6 +131,11 @@ class Study:
         _within("seed", self.seed, 0, INTEGER_MAX)
         _distinct("columns", tuple(column.name for column in self.columns), COLUMNS_MAX)
         _distinct("tensors", tuple(tensor.name for tensor in self.tensors), TENSORS_MAX)
+        forms = [source.name for column in self.columns for source in column.sources]
+        if len({*forms, *(column.name for column in self.columns)}) < len(forms) + len(
+            self.columns
+        ):
+            _refuse("columns have two columns or sources of the same name")
         if sum(column.kind == "label" for column in self.columns) > 1:
             _refuse("columns have more than one label; the others are categories")
         if self.weights == "equal" and self.weight_max != 1:
@@ -173,8 +178,18 @@ class StudyCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: Digest
 
 
-class _ColumnForm(msgspec.Struct, frozen=True):
-    """A column as it is hashed: numbers as their shortest exact text, none as empty text."""
+class _SourceForm(msgspec.Struct, frozen=True):
+    name: str
+    unit: str
+    factor: str
+    recode: tuple[tuple[str, str], ...]
+
+
+class _ColumnForm(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A column as it is hashed: numbers as their shortest exact text, none as empty text.
+
+    `sources` is left out where there are none, so a study without them keeps its digest.
+    """
 
     name: str
     kind: str
@@ -182,6 +197,7 @@ class _ColumnForm(msgspec.Struct, frozen=True):
     low: str
     high: str
     categories: tuple[str, ...]
+    sources: tuple[_SourceForm, ...] = ()
 
 
 class _SchemaForm(msgspec.Struct, frozen=True):
@@ -332,7 +348,11 @@ def _tensor(segment: Segment) -> Tensor:
 def _column_form(column: Column) -> _ColumnForm:
     low = "" if column.low is None else repr(float(column.low))
     high = "" if column.high is None else repr(float(column.high))
-    return _ColumnForm(column.name, column.kind, column.unit, low, high, column.categories)
+    sources = tuple(
+        _SourceForm(source.name, source.unit, repr(float(source.factor)), source.recode)
+        for source in column.sources
+    )
+    return _ColumnForm(column.name, column.kind, column.unit, low, high, column.categories, sources)
 
 
 def _digest(form: msgspec.Struct) -> Digest:

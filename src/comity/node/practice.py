@@ -30,6 +30,7 @@ from comity.commons.studies import consent_rule
 from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
 from comity.learning.seeds import rounding_seed, training_seed
 from comity.learning.study import StudyCard
+from comity.node.failures import note_failure
 from comity.node.isolation import Limits
 from comity.node.models import layout_of, model_files
 from comity.node.sandbox import Sandbox
@@ -169,7 +170,11 @@ class Practice:
             return running
         if running is not None:
             running.sandbox.close()
-        running = Running(*self._start(study, *reads), reads)
+        try:
+            running = Running(*self._start(study, *reads), reads)
+        except (StudyFault, DataFault) as error:
+            note_failure(self._station, study, error)
+            raise
         self._running[study.id] = running
         return running
 
@@ -207,6 +212,8 @@ class Practice:
             return self._ask(started)
         except (StudyFault, DataFault) as error:
             self._failed[opened.study] = (opened.id, error)
+            study = self._station.replica.state.studies[opened.study]
+            note_failure(self._station, study, error)
             raise
 
     def _ask(self, started: StartedFact) -> Trained | None:
