@@ -65,7 +65,7 @@ def data_check(
     The study's code says what it expects and sees no data here. It ends with 0 when the study can
     read the table, else with 1.
 
-    \\b
+    \b
     Example:
       comity data check risk.py --data /data/heart.csv
     """
@@ -106,7 +106,7 @@ def data_twin(
 ) -> None:
     """Write an invented table that fits a study, to debug it before anybody's data are near.
 
-    \\b
+    \b
     Example:
       comity data twin risk.py --rows 500 --seed 7
     """
