@@ -100,6 +100,23 @@ def test_members_come_from_a_column(tmp_path: Path) -> None:
     assert parted.runs[0].model == simulate(study, Wanted(tables=tables)).runs[0].model
 
 
+def test_a_cyclic_order_hands_the_model_on(tmp_path: Path) -> None:
+    """Each member adds its step: after a round, the sum of all; the mean is a fourth of that."""
+    step = "after = {name: old + np.float32(0.25) for name, old in weights.items()}"
+    study, tables = place(tmp_path, study_text(twist=step))
+
+    def moved(cyclic: bool, rounds: int) -> float:
+        wanted = Wanted(tables=tables, rounds=rounds, terms=Terms(cyclic=cyclic), evaluate_every=1)
+        metrics = simulate(study, wanted).runs[0].metrics
+        return metrics[rounds][MemberId("m0")]["first"] - first
+
+    start = Wanted(tables=tables, rounds=1, evaluate_every=1)
+    first = simulate(study, start).runs[0].metrics[1][MemberId("m0")]["first"] - 0.25
+    assert moved(False, 1) == pytest.approx(0.25, abs=1e-6)
+    assert moved(True, 1) == pytest.approx(1.0, abs=1e-6)
+    assert moved(True, 2) == pytest.approx(2.0, abs=1e-6)
+
+
 FAILS_AT_M3 = "if len(table) == 5: raise type('Hospital4711', (ValueError,), {})('SECRET')"
 
 
@@ -163,6 +180,7 @@ def test_a_hostile_study_is_shut_in_while_it_is_simulated(
         (Wanted(seeds=0), "--seeds"),
         (Wanted(alpha=-1.0), "--alpha"),
         (Wanted(column="site"), "--data"),
+        (Wanted(terms=Terms(secure=True, cyclic=True)), "no sum"),
         (Wanted(members=4, terms=Terms(sampled=5)), "here 5 of 4"),
         (Wanted(members=5, alpha=0.5), "kind label"),
     ],

@@ -48,6 +48,9 @@ def simulate(
     secure: Annotated[
         bool, typer.Option("--secure", help="Sum through the real aggregation: the same model.")
     ] = False,
+    cyclic: Annotated[
+        bool, typer.Option("--cyclic", help="Hand the model on instead of summing; no deployment.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the last model here.")] = None,
     weak_sandbox: Annotated[
         bool, typer.Option("--weak-sandbox", help="Also where it cannot be shut in fully.")
@@ -74,12 +77,14 @@ def simulate(
         split_seed=split_seed,
         seeds=seeds,
         evaluate_every=evaluate_every,
-        terms=Terms(sampled=sample, secure=secure),
+        terms=Terms(sampled=sample, secure=secure, cyclic=cyclic),
     )
     if not data:
         screen.note(
             "no --data: rows are invented from what the study declares; scores mean nothing"
         )
+    if cyclic:
+        screen.note("--cyclic: each member would see the model of the one before, so only here")
     if weak_sandbox:
         screen.note("--weak-sandbox: where walls are missing, this study's code has your rights")
     with _bar(as_json, seeds) as tell:

@@ -50,11 +50,15 @@ class Terms:
         sampled: how many members take part in a round, drawn anew for each; 0: all of them.
         secure: whether sums go through the real aggregation.
         survivors_min: fewest members in a sum; 0: two thirds of the round's roster.
+        cyclic: one member after the other goes on from the model of the one before; no rule, no
+            sum. In simulations only: each would see what the one before has learned alone, which
+            is what a secure sum hides.
     """
 
     sampled: int = 0
     secure: bool = False
     survivors_min: int = 0
+    cyclic: bool = False
 
 
 @final
@@ -98,6 +102,7 @@ class Simulation:
         self._moments = first_moments(study.rule, len(first))
         self.flat = first
         self.round_no = 0
+        assert not (terms.cyclic and terms.secure), "a cyclic order has no sum"
         count = terms.sampled or len(members)
         if not ROSTER_MIN <= count <= min(ROSTER_MAX, len(members)):
             raise Misconfigured(
@@ -113,11 +118,26 @@ class Simulation:
         """
         number = self.round_no + 1
         roster = self._roster(number)
-        summed = self._secure if self._terms.secure else self._plain
-        mean, failed = summed(number, roster)
-        self.flat, self._moments = step_chunk(self._study.rule, self.flat, self._moments, mean)
+        if self._terms.cyclic:
+            failed = self._hand_on(number, roster)
+        else:
+            summed = self._secure if self._terms.secure else self._plain
+            mean, failed = summed(number, roster)
+            self.flat, self._moments = step_chunk(self._study.rule, self.flat, self._moments, mean)
         self.round_no = number
         return RoundDone(number, roster, failed, model_digest(self._layout, [self.flat]))
+
+    def _hand_on(self, number: int, roster: tuple[MemberId, ...]) -> tuple[MemberId, ...]:
+        """Members train in turn, each from the model of the one before; who failed is passed by."""
+        failed = []
+        for member in roster:
+            found = self._update(number, member)
+            if found is None:
+                failed.append(member)
+            else:
+                self.flat = self.flat + found[0]
+        self._enough(len(roster), failed)
+        return tuple(failed)
 
     def _roster(self, number: int) -> tuple[MemberId, ...]:
         names = tuple(self._members)

@@ -57,7 +57,7 @@ class SimulationRun:
             study,
             to_flat(self._layout, loaded.initial(study.seed)),
             self.rows,
-            Terms(wanted.sampled, wanted.secure, wanted.survivors_min),
+            Terms(wanted.sampled, wanted.secure, wanted.survivors_min, wanted.cyclic),
             self._train,
         )
 

@@ -80,7 +80,7 @@ class Simulate(msgspec.Struct, frozen=True, tag="simulate", kw_only=True):
 
     split: how; names: of the members, when the tables are files of theirs; column: whose cells
     name the member. seed: of the study in this run; the members are parted by `split_seed`.
-    sampled, secure, survivors_min: as in `learning.simulate.Terms`.
+    sampled, secure, survivors_min, cyclic: as in `learning.simulate.Terms`.
     """
 
     split: Split
@@ -93,6 +93,7 @@ class Simulate(msgspec.Struct, frozen=True, tag="simulate", kw_only=True):
     sampled: int = 0
     secure: bool = False
     survivors_min: int = 0
+    cyclic: bool = False
 
 
 @final

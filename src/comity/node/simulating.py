@@ -239,6 +239,7 @@ def _request(wanted: Wanted, tables: Sequence[Path], seed: int) -> Simulate:
         sampled=wanted.terms.sampled,
         secure=wanted.terms.secure,
         survivors_min=wanted.terms.survivors_min,
+        cyclic=wanted.terms.cyclic,
     )
 
 
@@ -274,6 +275,8 @@ def _check(wanted: Wanted) -> None:
     if not 0 <= wanted.alpha <= 1e6:
         raise Misconfigured("--alpha is above 0, at most a million; 0.1 makes members unlike")
     parted = len(wanted.tables) > 1 or bool(wanted.column)
+    if wanted.terms.cyclic and wanted.terms.secure:
+        raise Misconfigured("a cyclic order has no sum that could be secure: leave --secure")
     if parted and (wanted.members or wanted.alpha):
         raise Misconfigured("files or a column say who the members are: leave --members, --alpha")
     if len(wanted.tables) > 1 and wanted.column:
