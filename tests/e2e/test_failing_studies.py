@@ -7,6 +7,8 @@ never leave the site: not in the log, a statement, the host's folder or log, ano
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,17 +22,19 @@ from tests.e2e.steps import World
 
 EVERYBODY = ("m0", "m1", "m2", "m3")
 SECRET = "Patient-4711-positive"
-PARTS = "'-'.join(('Patient', '47' + '11', 'positive'))"
-"""The file holds no such word; the study makes it, as it would from a row."""
+TWIST = (
+    "if len(table) == 5: exec(open(os.environ['HOME'] + '/attack.py').read(), globals(), locals())"
+)
+"""At one site the study does what a file there says: one commons serves all these tests."""
 
 LEAKS = {
-    "exception text": f"if len(table) == 5: raise ValueError({PARTS})",
-    "print": f"if len(table) == 5: print({PARTS}, flush=True); 1 / 0",
-    "log record": f"if len(table) == 5: import logging; logging.critical({PARTS}); 1 / 0",
-    "file name": f"if len(table) == 5: open('/tmp/' + {PARTS}, 'w')",
-    "class name": f"if len(table) == 5: raise type({PARTS}, (KeyError,), {{}})({PARTS})",
-    "line": "if len(table) == 5: exec(compile(chr(10) * 47 * 100 + 'x', __file__, 'exec'))",
-    "number": "if len(table) == 5: raise SyntaxError('x', (__file__, 4711, 1, ''))",
+    "exception text": f"raise ValueError('{SECRET}')",
+    "print": f"print('{SECRET}', flush=True); 1 / 0",
+    "log record": f"import logging; logging.critical('{SECRET}'); 1 / 0",
+    "file name": f"open('/tmp/{SECRET}', 'w')",
+    "class name": f"raise type('{SECRET}', (KeyError,), {{}})('{SECRET}')",
+    "line": "exec(compile(chr(10) * 4710 + 'x', __file__, 'exec'))",
+    "number": "raise SyntaxError('x', (__file__, 4711, 1, ''))",
 }
 KINDS = {
     "exception text": Raised.VALUE,
@@ -43,9 +47,18 @@ KINDS = {
 }
 
 
-def fresh(world: World) -> None:
-    """The failing member's study process starts anew, in its own folder."""
-    world.desk("m3").loop._rounds._practice._running.clear()
+@contextmanager
+def attacked(commons: Make, folder: Path, attack: str) -> Iterator[World]:
+    """Four members; m3's study process starts anew in its own folder, and does this in training."""
+    twist = "import os\n    " + TWIST
+    prepared = commons(4, exposed=EVERYBODY, survivors_min=3, rounds=1, twist=twist)
+    with prepared.world(folder) as world:
+        failing = world.desk("m3")
+        failing.loop._rounds._practice._running.clear()
+        home = failing.station.folder / "sandbox" / prepared.study_id
+        home.mkdir(parents=True, mode=0o700)
+        (home / "attack.py").write_text(attack)
+        yield world
 
 
 def bytes_below(folder: Path) -> bytes:
@@ -59,15 +72,13 @@ def test_a_planted_secret_stays_at_its_site(
     commons: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, leak: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    prepared = commons(4, exposed=EVERYBODY, survivors_min=3, rounds=1, twist=LEAKS[leak])
-    with prepared.world(tmp_path) as world:
-        fresh(world)
+    with attacked(commons, tmp_path, LEAKS[leak]) as world:
         world.let_time_pass(world.results(1))
         assert len(world.study.results) == 1, world.describe()
         assert not world.said("round.commit", "m3")
         own = wishes.failures(world.desk("m3").station, "small")
-        lines = prepared.text.splitlines()
-        line = 1 + next(at for at, text in enumerate(lines) if "len(table) == 5" in text)
+        file = Path(wishes.study_file(world.desk("m3").station, "small").code)
+        line = 1 + file.read_text().splitlines().index("    " + TWIST)
         code = StudyFaultKind.CODE_FAILED.value
         assert own.noted == (FailureNoted(1, 1, code, line, KINDS[leak]),)
         if leak not in ("line", "number"):
@@ -83,11 +94,7 @@ def test_a_planted_secret_stays_at_its_site(
 
 def test_the_search_would_find_it(commons: Make, tmp_path: Path) -> None:
     """The failing site's own folder has the secret, so looking through folders can fail."""
-    prepared = commons(
-        4, exposed=EVERYBODY, survivors_min=3, rounds=1, twist=LEAKS["exception text"]
-    )
-    with prepared.world(tmp_path) as world:
-        fresh(world)
+    with attacked(commons, tmp_path, LEAKS["exception text"]) as world:
         world.let_time_pass(world.results(1))
     assert SECRET.encode() in bytes_below(tmp_path / "m3")
 
@@ -100,7 +107,6 @@ HOSTILE = {
     "after['b'][0] = np.nan": StudyFaultKind.NOT_FINITE,
     "after['b'][0] = np.inf": StudyFaultKind.NOT_FINITE,
     "after.pop('b')": StudyFaultKind.WRONG_SHAPE,
-    "return after, 0": StudyFaultKind.WEIGHT_OUT_OF_RANGE,
     "print(list(table['x'])); import os; os._exit(0)": StudyFaultKind.CODE_FAILED,
 }
 
@@ -110,14 +116,10 @@ def test_the_round_goes_on_without_a_site_where_the_study_is_hostile(
     commons: Make, tmp_path: Path, attack: str
 ) -> None:
     """The site's operator reads which; the others read whom they wait for, and go on."""
-    prepared = commons(
-        4, exposed=EVERYBODY, survivors_min=3, rounds=1, twist=f"if len(table) == 5: {attack}"
-    )
-    with prepared.world(tmp_path) as world:
-        fresh(world)
+    with attacked(commons, tmp_path, attack) as world:
         world.run(lambda: "SayCommit" in world.desk("m3").station.faults)
         fault = world.desk("m3").station.faults["SayCommit"]
-        assert f"[{HOSTILE[attack].value}]" in fault and str(tmp_path / "m3") in fault
+        assert f"[{HOSTILE[attack].value}]" in fault
         world.let_time_pass(world.results(1))
         assert len(world.study.results) == 1, world.describe()
         own = wishes.failures(world.desk("m3").station, "small")
