@@ -77,5 +77,5 @@ def test_a_study_that_fails_in_a_simulation_says_where(
     ran = comity("simulate", "risk.py", "--rounds", "1")
     assert ran.code == ExitCode.FAILED
     assert f"risk.py, line {line}" in ran.err and "name 'tabel' is not defined" in ran.err
-    assert comity("simulate", "risk.py", "--members", "2").code == ExitCode.FAILED
+    assert comity("simulate", "risk.py", "--members", "2").code == ExitCode.USAGE
     assert comity("simulate", "risk.py", "--seeds", "0").code == ExitCode.USAGE

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from comity.errors import StudyFault
 from comity.learning.fitting import Fit, check_fit
-from comity.learning.study import Contract
+from comity.learning.steps import FedAvg
+from comity.learning.study import Contract, Study, Tensor, describe
 from comity.learning.tables import Column, Reading, Source, inspect_table, read_table
 
 COLUMNS = (
@@ -93,6 +94,37 @@ def test_declared_steps_bring_a_site_to_the_same_numbers() -> None:
         "chol_mmol is read as chol, times 38.67 (mmol/l to mg/dl)",
         "gender is read as sex, 2 texts recoded",
     )
+
+
+def test_declared_steps_are_hashed_with_the_study() -> None:
+    """Another factor is another schema; a study without sources has the digest it always had."""
+
+    def schema(*sources: Source) -> str:
+        column = Column("chol", "real", unit="mg/dl", sources=sources)
+        return describe(
+            Study(
+                name="s",
+                title="S",
+                columns=(column,),
+                tensors=(Tensor("w", (1,)),),
+                rounds=1,
+                rule=FedAvg(),
+            )
+        ).schema
+
+    digests = [
+        schema(),
+        schema(Source("c")),
+        schema(Source("c", unit="mmol/l")),
+        schema(Source("c", factor=38.67)),
+        schema(Source("c", factor=38.66)),
+        schema(Source("c"), Source("d")),
+    ]
+    assert len(set(digests)) == 6 and digests[0] == WITHOUT
+
+
+WITHOUT = "7628ba8889cc5ebb1d239e4713fdcc5e72f271f0a0e4efaad59ffa05e4393407"
+"""Schema digest of one real column in mg/dl, from before there were sources."""
 
 
 def test_a_column_in_two_forms_is_refused() -> None:

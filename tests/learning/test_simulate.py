@@ -97,18 +97,23 @@ def test_no_round_has_so_many_members(count: int, terms: Terms) -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True])
-@pytest.mark.parametrize(("failing", "enough"), [(2, True), (3, False)])
-def test_a_sum_needs_two_thirds(failing: int, enough: bool, secure: bool) -> None:
-    """Of six members; as a study that is registered without flags."""
+@pytest.mark.parametrize(
+    ("failing", "least", "enough"),
+    [(2, 0, True), (3, 0, False), (2, 5, False), (3, 3, True), (4, 1, False)],
+)
+def test_a_sum_needs_two_thirds_or_what_is_said(
+    failing: int, least: int, enough: bool, secure: bool
+) -> None:
+    """Of six members, so c = 1 and at least three; as a study that is registered."""
 
     def some(m: MemberId, before: Float32Array, seed: bytes) -> tuple[Float32Array, int] | None:
         return None if int(m[1:]) < failing else learn(m, before, seed)
 
     first = np.zeros(8, np.float32)
-    run = Simulation(study(8), first, members(6), Terms(secure=secure), some)
+    run = Simulation(study(8), first, members(6), Terms(0, secure, least), some)
     if enough:
-        assert run.round().failed == ("m000", "m001")
+        assert run.round().failed == tuple(members(failing))
     else:
-        with pytest.raises(StudyFault, match="3 of 6 members"):
+        with pytest.raises(StudyFault, match=f"{failing} of 6 members"):
             run.round()
         assert run.round_no == 0 and not run.flat.any()

@@ -41,6 +41,9 @@ def simulate(
     sample: Annotated[
         int, typer.Option(help="Members drawn for each round; default all.", min=0)
     ] = 0,
+    survivors_min: Annotated[
+        int, typer.Option(help="Fewest members in a sum; default two thirds.", min=0)
+    ] = 0,
     seeds: Annotated[int, typer.Option(help="Runs: the study's seed and the next ones.")] = 1,
     evaluate_every: Annotated[
         int, typer.Option(help="Rounds between evaluations; default: after the last only.", min=0)
@@ -77,7 +80,7 @@ def simulate(
         split_seed=split_seed,
         seeds=seeds,
         evaluate_every=evaluate_every,
-        terms=Terms(sampled=sample, secure=secure, cyclic=cyclic),
+        terms=Terms(sample, secure, survivors_min, cyclic),
     )
     if not data:
         screen.note(

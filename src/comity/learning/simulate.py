@@ -49,7 +49,7 @@ class Terms:
     Args:
         sampled: how many members take part in a round, drawn anew for each; 0: all of them.
         secure: whether sums go through the real aggregation.
-        survivors_min: fewest members in a sum; 0: two thirds of the round's roster.
+        survivors_min: fewest members in a sum, at least c + 2; 0: two thirds of the round's roster.
         cyclic: one member after the other goes on from the model of the one before; no rule, no
             sum. In simulations only: each would see what the one before has learned alone, which
             is what a secure sum hides.
@@ -103,12 +103,7 @@ class Simulation:
         self.flat = first
         self.round_no = 0
         assert not (terms.cyclic and terms.secure), "a cyclic order has no sum"
-        count = terms.sampled or len(members)
-        if not ROSTER_MIN <= count <= min(ROSTER_MAX, len(members)):
-            raise Misconfigured(
-                f"a round has {ROSTER_MIN} to {ROSTER_MAX} members, here {count} of"
-                f" {len(members)}: change --members or --sample"
-            )
+        check_count(terms, len(members))
 
     def round(self) -> RoundDone:
         """Train every member of the round, sum, and step.
@@ -220,14 +215,23 @@ class Simulation:
 
     def _enough(self, n: int, failed: list[MemberId]) -> int:
         """The fewest survivors of a sum of `n`; raises when more than the others have failed."""
-        least = self._terms.survivors_min or max(_colluders(n) + 2, -(-2 * n // 3))
-        least = min(least, n)
+        least = min(n, max(_colluders(n) + 2, self._terms.survivors_min or -(-2 * n // 3)))
         if n - len(failed) < least:
             raise StudyFault(
                 StudyFaultKind.CODE_FAILED,
                 f"{len(failed)} of {n} members gave no update; a sum needs those of {least}",
             )
         return least
+
+
+def check_count(terms: Terms, members: int) -> None:
+    """Whether a round can have so many members. Raises Misconfigured when it cannot."""
+    count = terms.sampled or members
+    if not ROSTER_MIN <= count <= min(ROSTER_MAX, members):
+        raise Misconfigured(
+            f"a round has {ROSTER_MIN} to {ROSTER_MAX} members, here {count} of {members}:"
+            " change --members or --sample"
+        )
 
 
 def _colluders(n: int) -> int:

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from comity.errors import Misconfigured, Raised, StudyFault, StudyFaultKind
 from comity.learning.partition import named
-from comity.learning.simulate import MEMBERS_MAX, Terms
+from comity.learning.simulate import MEMBERS_MAX, Terms, check_count
 from comity.learning.study import ROUNDS_MAX, Contract
 from comity.learning.twin import ROWS_MAX, twin
 from comity.node.isolation import Limits
@@ -39,6 +39,7 @@ from comity.values import Digest, MemberId
 NOTES_SHOWN: Final = 2_000
 """Characters of the study's own words that its author is shown; all is on this machine."""
 
+MEMBERS: Final = 10
 SEEDS_MAX: Final = 1_000
 ALL: Final = Terms()
 """Everybody takes part, and updates are summed in the clear."""
@@ -53,7 +54,7 @@ class Wanted:
 
     Args:
         tables: files; several: each is a member, named by its file; none: rows are invented.
-        members: how many, when one table is dealt out; 0: 10.
+        members: how many, when one table is dealt out; 0: `MEMBERS`.
         rounds: 0: as many as the study has.
         column: whose cells name the member; "": no.
         alpha: of a Dirichlet draw over the label's classes; 0: rows are dealt evenly.
@@ -161,7 +162,7 @@ def simulate(
         tables = wanted.tables
         if not tables:
             contract, _ = contract_of_file(study, work, policy)
-            rows = max(_TWIN_ROWS_MIN, _TWIN_ROWS_EACH * (wanted.members or 10))
+            rows = max(_TWIN_ROWS_MIN, _TWIN_ROWS_EACH * (wanted.members or MEMBERS))
             (work / "invented.csv").write_bytes(twin_of(contract, rows, wanted.split_seed))
             tables = (work / "invented.csv",)
         sandbox = Sandbox.start(
@@ -230,7 +231,7 @@ def _request(wanted: Wanted, tables: Sequence[Path], seed: int) -> Simulate:
         split = "dirichlet"
     return Simulate(
         split=split,
-        members=wanted.members or 10,
+        members=wanted.members or MEMBERS,
         seed=seed,
         split_seed=wanted.split_seed,
         names=names,
@@ -257,7 +258,7 @@ def _with_words(fault: StudyFault, notes: Path, file: Path) -> StudyFault:
     said = words.splitlines()[-1] if words else "it said nothing"
     return StudyFault(
         fault.kind,
-        f"in a simulated round too few members gave an update, or the study does not load: {said}",
+        f"the study failed in the simulation: {said}",
         where,
         line=fault.line,
         raised=fault.raised,
@@ -283,3 +284,6 @@ def _check(wanted: Wanted) -> None:
         raise Misconfigured("give several files or one with --by, not both")
     if wanted.column and not wanted.tables:
         raise Misconfigured("--by names a column of a table: give the table with --data")
+    if not wanted.column:
+        count = len(wanted.tables) if len(wanted.tables) > 1 else wanted.members or MEMBERS
+        check_count(wanted.terms, count)
