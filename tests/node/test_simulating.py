@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bench.rounds import TABLE, measure_rounds, write_study
 
-from comity.errors import Misconfigured, Raised, StudyFault, StudyFaultKind
+from comity.errors import DataFault, Misconfigured, Raised, StudyFault, StudyFaultKind
 from comity.learning.simulate import Terms
 from comity.node.isolation import Limits
 from comity.node.simulating import Wanted, simulate
@@ -115,6 +115,18 @@ def test_a_cyclic_order_hands_the_model_on(tmp_path: Path) -> None:
     assert moved(False, 1) == pytest.approx(0.25, abs=1e-6)
     assert moved(True, 1) == pytest.approx(1.0, abs=1e-6)
     assert moved(True, 2) == pytest.approx(2.0, abs=1e-6)
+
+
+def test_a_table_that_does_not_fit_is_named_with_its_place(tmp_path: Path) -> None:
+    """It is the second file's; and another study does not even load."""
+    study, tables = place(tmp_path, study_text())
+    tables[1].write_text("x\n1\nmany\n")
+    with pytest.raises(DataFault, match=r"m1\.csv, row 3, column x: expected a decimal number"):
+        simulate(study, Wanted(tables=tables))
+    study.write_text("import nothing_of_this_name\n")
+    with pytest.raises(StudyFault, match=r"nothing_of_this_name.*study\.py, line 1") as caught:
+        simulate(study, Wanted())
+    assert caught.value.kind is StudyFaultKind.NOT_LOADABLE
 
 
 FAILS_AT_M3 = "if len(table) == 5: raise type('Hospital4711', (ValueError,), {})('SECRET')"

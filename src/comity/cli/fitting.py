@@ -133,7 +133,7 @@ def _contract(study: Path, weak_sandbox: bool) -> Iterator[Contract]:
         work = Path(name)
         copy = work / "study.py"
         copy.write_bytes(read_study(study))
-        yield contract_of_file(copy, work, policy)[0]
+        yield contract_of_file(copy, work, policy, study.name)[0]
 
 
 def _only(found: StudyFile) -> Path:

@@ -16,7 +16,7 @@ from typing import Final, final
 import numpy as np
 from msgspec import Struct
 
-from comity.errors import Misconfigured, Raised, StudyFault, StudyFaultKind
+from comity.errors import DataFault, Misconfigured, Raised, StudyFault, StudyFaultKind
 from comity.learning.partition import named
 from comity.learning.simulate import MEMBERS_MAX, Terms, check_count
 from comity.learning.study import ROUNDS_MAX, Contract
@@ -40,6 +40,9 @@ NOTES_SHOWN: Final = 2_000
 """Characters of the study's own words that its author is shown; all is on this machine."""
 
 MEMBERS: Final = 10
+LINES_SHOWN: Final = 6
+"""Of what does not fit: `tables.PROBLEMS_SHOWN` and how many more there are."""
+
 SEEDS_MAX: Final = 1_000
 ALL: Final = Terms()
 """Everybody takes part, and updates are summed in the clear."""
@@ -114,9 +117,14 @@ Tell = Callable[[int, int, int], None]
 """Told after each round: which run, from 0; which round, from 1; how many rounds."""
 
 
-def contract_of_file(file: Path, work: Path, policy: Policy) -> tuple[Contract, tuple[str, ...]]:
+def contract_of_file(
+    file: Path, work: Path, policy: Policy, file_name: str
+) -> tuple[Contract, tuple[str, ...]]:
     """What a study file declares about tables, and which walls are missing; no data are near.
 
+    Args:
+        file: the study file, or a copy. work: a folder of this call's own.
+        file_name: as a person knows it.
     Raises:
         StudyFault: it does not load. Refused(SANDBOX_MISSING). Misconfigured: it cannot be read.
     """
@@ -124,6 +132,8 @@ def contract_of_file(file: Path, work: Path, policy: Policy) -> tuple[Contract, 
     try:
         contract = sandbox.ask(AskContract(), Contracted).contract
         return contract, sandbox.isolation.missing
+    except StudyFault as fault:
+        raise _with_words(fault, sandbox.notes_path, file_name) from None
     finally:
         sandbox.close()
 
@@ -161,7 +171,7 @@ def simulate(
         study.write_bytes(read_study(file))
         tables = wanted.tables
         if not tables:
-            contract, _ = contract_of_file(study, work, policy)
+            contract, _ = contract_of_file(study, work, policy, file.name)
             rows = max(_TWIN_ROWS_MIN, _TWIN_ROWS_EACH * (wanted.members or MEMBERS))
             (work / "invented.csv").write_bytes(twin_of(contract, rows, wanted.split_seed))
             tables = (work / "invented.csv",)
@@ -170,8 +180,8 @@ def simulate(
         )
         try:
             return _simulated(sandbox, study, tables, wanted, tell, out)
-        except StudyFault as fault:
-            raise _with_words(fault, sandbox.notes_path, file) from None
+        except (StudyFault, DataFault) as fault:
+            raise _with_words(fault, sandbox.notes_path, file.name) from None
         finally:
             sandbox.close()
 
@@ -251,15 +261,18 @@ def _failed(study: Path, done: RoundSimulated) -> list[MemberFailed]:
     ]
 
 
-def _with_words(fault: StudyFault, notes: Path, file: Path) -> StudyFault:
-    """The fault with the study's own last words: its author runs it, on data of its own."""
+def _with_words(
+    fault: StudyFault | DataFault, notes: Path, file_name: str
+) -> StudyFault | DataFault:
+    """The fault with the study's own last words: its author runs it, on this machine's data."""
     words = notes.read_text(encoding="utf-8", errors="replace")[-NOTES_SHOWN:].strip()
-    where = f"{file.name}, line {fault.line}" if fault.line else file.name
-    said = words.splitlines()[-1] if words else "it said nothing"
+    said = words.splitlines() or ["it said nothing"]
+    if isinstance(fault, DataFault):
+        return DataFault(f"does not fit what the study declares: {'; '.join(said[-LINES_SHOWN:])}")
     return StudyFault(
         fault.kind,
-        f"the study failed in the simulation: {said}",
-        where,
+        f"the study failed here: {said[-1]}",
+        f"{file_name}, line {fault.line}" if fault.line else file_name,
         line=fault.line,
         raised=fault.raised,
     )
