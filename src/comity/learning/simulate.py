@@ -167,7 +167,7 @@ class Simulation:
         totals = [np.zeros(chunk_words(layout.words, k), np.uint32) for k in chunks]
         failed: list[MemberId] = []
         weights = 0
-        # A few small updates wait for each other: quantised in a row they cost a quarter.
+        # A few small updates wait for each other: quantised in a row they cost a third (measured).
         waiting: list[tuple[Quantiser, Float32Array]] = []
         for place, member in enumerate(roster, start=1):
             found = self._update(number, member)
