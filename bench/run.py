@@ -3,8 +3,8 @@
     python -m bench.run [--quick] [--only NAME ...] [--folder DIR]
 
 Everything runs in real processes on loopback, each next to its floor in the same run. NAME is
-small, big, memory, replay or same. The exit status says whether it could be measured, not whether
-targets are met: a shared machine is no judge.
+small, big, memory, replay, same or simulate. The exit status says whether it could be measured,
+not whether targets are met: a shared machine is no judge.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bench.machine import Broken, Party
 from bench.plain import train_plain
 from bench.replay import MORE
 from bench.rounds import TABLE, WORD_BYTES, Measured, measure_rounds, write_study
+from bench.simulate import compare
 from comity.values import words_of_vector
 
 ROUND_S_MAX: Final = 0.30
@@ -40,6 +41,7 @@ NODE_VECTORS_MAX: Final = 2.5
 REPLAY_S_MAX: Final = 15.0
 DEARER_MAX: Final = 1.5
 """How much dearer an entry may be after the replay than during it, to count as incremental."""
+SIMULATED_MAX: Final = 1.05
 QUIET_LOAD: Final = 0.5
 
 
@@ -57,10 +59,12 @@ class Sizes:
     many_rounds: int
     floor_rounds: int
     statements: int
+    simulated: int
+    simulated_rounds: int
 
 
-FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000)
-QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300)
+FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000, 100, 20)
+QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300, 4, 2)
 
 
 @final
@@ -220,6 +224,39 @@ class Bench:
             ),
         ]
 
+    def simulate(self) -> list[Row]:
+        """A simulation against a bare loop that does the same local steps."""
+        sizes = self.sizes
+        found = compare(sizes.simulated, sizes.simulated_rounds)
+        ratio = statistics.median(found.simulated) / statistics.median(found.bare)
+        rounds = f"{sizes.simulated_rounds} rounds"
+        return [
+            Row(
+                f"a simulated round, processor time: {_about(sizes.simulated, found.parameters)}",
+                _spread(found.simulated),
+                f"bare loop {_spread(found.bare)}",
+                f"{ratio:.3f}",
+                f"at most {SIMULATED_MAX} of the loop",
+                ratio <= SIMULATED_MAX,
+            ),
+            Row(
+                f"its model after each of {rounds}, beside a loop that quantises",
+                "the same bits" if found.same else "other bits",
+                "",
+                "",
+                "the same bits",
+                found.same,
+            ),
+            Row(
+                f"the same after {rounds}, beside the bare loop",
+                f"{found.apart:.2g} apart",
+                "",
+                "",
+                f"at most {found.apart_max:.2g}",
+                found.apart <= found.apart_max,
+            ),
+        ]
+
     def _beside_floor(
         self, name: str, parameters: int, rounds: int
     ) -> tuple[list[float], Measured]:
@@ -258,6 +295,7 @@ NAMES: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "memory": Bench.memory,
     "replay": Bench.replay,
     "same": Bench.same,
+    "simulate": Bench.simulate,
 }
 
 

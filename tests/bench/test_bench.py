@@ -71,6 +71,16 @@ def test_a_run_prints_its_rows_and_removes_its_folder(
     assert not descendants(os.getpid())
 
 
+def test_a_simulation_is_compared_with_a_bare_loop(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tiny, and only that it runs and has the same bits; the ratio is not judged."""
+    assert main(["--quick", "--only", "simulate", "--folder", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "a simulated round" in printed and "other bits" not in printed
+    assert "of the loop" in printed
+
+
 @pytest.mark.slow
 def test_all_rows_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every measurement, in tiny sizes."""

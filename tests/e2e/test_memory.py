@@ -12,8 +12,8 @@ import pytest
 
 from comity.aggregation.stages import Committed, Joined, Ready, Started
 from comity.commons.attempts import Readying, opened_of
+from comity.learning.seeds import training_seed
 from comity.node.models import layout_of
-from comity.node.practice import training_seed
 from comity.node.stages import scope_of, stage_of
 from comity.storage.ports import Attempt
 from comity.values import MemberId, sha256

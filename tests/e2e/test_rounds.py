@@ -12,8 +12,8 @@ from comity.aggregation.layout import Layout
 from comity.aggregation.ring import Quantiser, chunk_count, data_range, q_max
 from comity.commons.state import Accepted
 from comity.learning.model import model_bytes, read_model, to_flat
+from comity.learning.seeds import rounding_seed, training_seed
 from comity.learning.steps import FedAvg, Float32Array, first_moments, step_chunk
-from comity.node.practice import rounding_seed, training_seed
 from comity.values import CHUNK_WORDS, HEADER_WORDS, Digest, MemberId, sha256
 from tests.e2e.prepared import Make
 from tests.e2e.small_study import layout_of_text, loaded, plain_update, table_of

@@ -12,7 +12,8 @@ import typer
 from msgspec import Struct
 from rich.console import Console
 
-from comity.cli import entering, reading, serving, studying, work
+from comity.cli import entering, reading, serving, simulating, studying, work
+from comity.cli import fitting as fitting  # adds commands to `comity data`
 from comity.cli.terminal import AsJson, Screen, complain, exit_code_of, steady_output
 from comity.errors import ComityError, ExitCode
 
@@ -47,6 +48,7 @@ app.add_typer(work.consent, name="consent", help="What the owner of the data alo
 app.add_typer(work.release, name="release", help="Publish a result the members agreed on.")
 app.add_typer(reading.log, name="log", help="The one log that everybody holds.")
 app.add_typer(reading.anchor, name="anchor", help="What outsiders trust to begin with.")
+app.command("simulate")(simulating.simulate)
 app.command("vote")(work.vote)
 app.command("status")(reading.status)
 app.command("verify")(reading.verify_release)

@@ -25,9 +25,10 @@ from comity.cli.work import HERE, StudyName, say
 from comity.errors import Misconfigured, Refused, Rule
 from comity.node.control import ask_node
 from comity.node.evaluating import Evaluation
+from comity.node.failures import Failures
 from comity.node.planning import PHASE_S, TRAIN_S
 from comity.node.reports import Status, StudyStatus
-from comity.node.wish_wire import AskStatus, EvaluateStudy, RegisterStudy
+from comity.node.wish_wire import AskFailures, AskStatus, EvaluateStudy, RegisterStudy
 
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -179,6 +180,52 @@ def study_evaluate(
         found,
         f"study {found.name} after {found.round_no} rounds, on this site's data",
         table(("metric", "together", "alone"), rows),
+    )
+
+
+@study.command("failures")
+def study_failures(
+    name: StudyName,
+    out: Annotated[
+        Path | None, typer.Option(help="Write codes and words to this new file, to hand on.")
+    ] = None,
+    folder: Folder = HERE,
+    as_json: AsJson = False,
+    passphrase_fd: PassphraseFd = None,
+    passphrase_file: PassphraseFile = None,
+    unencrypted: NoPassphrase = False,
+) -> None:
+    """Show how a study failed at this site: codes, which tell nobody anything, and its own words.
+
+    The words may hold values of your data. They stay here; whoever hands them on decides that.
+
+    \b
+    Example:
+      comity study failures risk
+    """
+    unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)
+    screen = Screen(as_json)
+    with node_of(folder, unlock, screen) as ask:
+        found = expect(Failures, ask(AskFailures(name)))
+    rows = [
+        [str(f.round_no), str(f.attempt), f.kind, str(f.line or "-"), f.raised.value]
+        for f in found.noted
+    ]
+    codes = ["\t".join(row) for row in rows]
+    if out is not None:
+        try:
+            with out.open("x", encoding="utf-8") as target:
+                target.write("\n".join(("round\tattempt\tkind\tline\traised", *codes, "")))
+                target.write(found.words)
+        except OSError as error:
+            raise Misconfigured(f"cannot write {out}: {error.strerror}") from error
+    screen.result(
+        found,
+        f"study {found.name}: {len(rows)} failures here",
+        table(("round", "attempt", "kind", "line", "raised"), rows),
+        f"the study's own words, which stay here (all: {found.file}):",
+        *found.words.splitlines(),
+        *([f"written, with those words: {out}"] if out is not None else []),
     )
 
 

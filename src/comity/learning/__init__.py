@@ -15,6 +15,7 @@ from comity.learning.study import Study as Study
 from comity.learning.study import Tensor as Tensor
 from comity.learning.study import Tensors as Tensors
 from comity.learning.tables import Column as Column
+from comity.learning.tables import Source as Source
 from comity.learning.tables import Table as Table
 from comity.learning.training import Logistic as Logistic
 from comity.learning.training import batches as batches

@@ -131,6 +131,11 @@ class Study:
         _within("seed", self.seed, 0, INTEGER_MAX)
         _distinct("columns", tuple(column.name for column in self.columns), COLUMNS_MAX)
         _distinct("tensors", tuple(tensor.name for tensor in self.tensors), TENSORS_MAX)
+        forms = [source.name for column in self.columns for source in column.sources]
+        if len({*forms, *(column.name for column in self.columns)}) < len(forms) + len(
+            self.columns
+        ):
+            _refuse("columns have two columns or sources of the same name")
         if sum(column.kind == "label" for column in self.columns) > 1:
             _refuse("columns have more than one label; the others are categories")
         if self.weights == "equal" and self.weight_max != 1:
@@ -139,6 +144,16 @@ class Study:
             _refuse(f'weights="{self.weights}" needs weight_max above 1, or say weights="equal"')
         if sum(math.prod(tensor.shape) for tensor in self.tensors) > VECTOR_WORDS_MAX - 8:
             _refuse(f"the model has more than {VECTOR_WORDS_MAX - 8} numbers")
+
+
+@final
+class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every member's table must have: the part of a study that a site checks its data with."""
+
+    columns: tuple[Column, ...]
+    missing: Missing
+    missing_texts: tuple[str, ...]
+    strip_headers: bool
 
 
 @final
@@ -163,8 +178,18 @@ class StudyCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: Digest
 
 
-class _ColumnForm(msgspec.Struct, frozen=True):
-    """A column as it is hashed: numbers as their shortest exact text, none as empty text."""
+class _SourceForm(msgspec.Struct, frozen=True):
+    name: str
+    unit: str
+    factor: str
+    recode: tuple[tuple[str, str], ...]
+
+
+class _ColumnForm(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A column as it is hashed: numbers as their shortest exact text, none as empty text.
+
+    `sources` is left out where there are none, so a study without them keeps its digest.
+    """
 
     name: str
     kind: str
@@ -172,6 +197,7 @@ class _ColumnForm(msgspec.Struct, frozen=True):
     low: str
     high: str
     categories: tuple[str, ...]
+    sources: tuple[_SourceForm, ...] = ()
 
 
 class _SchemaForm(msgspec.Struct, frozen=True):
@@ -217,6 +243,11 @@ def card_fault(card: StudyCard) -> str | None:
 def layout_of(study: Study) -> Layout:
     """The model's layout: one segment per tensor, its range as the exact mant * 2^exp."""
     return Layout(tuple(_segment(tensor) for tensor in study.tensors))
+
+
+def contract_of(study: Study) -> Contract:
+    """The study's contract about tables."""
+    return Contract(study.columns, study.missing, study.missing_texts, study.strip_headers)
 
 
 def describe(study: Study) -> StudyCard:
@@ -317,7 +348,11 @@ def _tensor(segment: Segment) -> Tensor:
 def _column_form(column: Column) -> _ColumnForm:
     low = "" if column.low is None else repr(float(column.low))
     high = "" if column.high is None else repr(float(column.high))
-    return _ColumnForm(column.name, column.kind, column.unit, low, high, column.categories)
+    sources = tuple(
+        _SourceForm(source.name, source.unit, repr(float(source.factor)), source.recode)
+        for source in column.sources
+    )
+    return _ColumnForm(column.name, column.kind, column.unit, low, high, column.categories, sources)
 
 
 def _digest(form: msgspec.Struct) -> Digest:

@@ -16,10 +16,11 @@ from msgspec import Struct
 
 from comity.commons.gate import LocalFacts, check_data_use
 from comity.errors import Refused, Rule
+from comity.learning.seeds import training_seed
 from comity.node.isolation import Limits
 from comity.node.lookup import find_study
 from comity.node.models import model_files
-from comity.node.practice import local_dataset, site_limits, training_seed
+from comity.node.practice import local_dataset, site_limits
 from comity.node.sandbox import Policy, Sandbox
 from comity.node.station import Station
 from comity.node.vectors import file_digest

@@ -135,7 +135,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class Setup(msgspec.Struct, frozen=True):
-    """The first line to a process: its study, table ("" for none) and work folder; its walls."""
+    """The first line to a process: its study, table ("" for none) and work folder; its walls.
+
+    more: further tables, of a simulation's other members.
+    """
 
     study: str
     table: str
@@ -143,6 +146,7 @@ class Setup(msgspec.Struct, frozen=True):
     readable: tuple[str, ...]
     writable: tuple[str, ...]
     limits: Limits
+    more: tuple[str, ...] = ()
 
 
 @final

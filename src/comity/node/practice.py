@@ -28,7 +28,9 @@ from comity.commons.attempts import Started as StartedFact
 from comity.commons.state import State, Study
 from comity.commons.studies import consent_rule
 from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
+from comity.learning.seeds import rounding_seed, training_seed
 from comity.learning.study import StudyCard
+from comity.node.failures import note_failure
 from comity.node.isolation import Limits
 from comity.node.models import layout_of, model_files
 from comity.node.sandbox import Sandbox
@@ -38,13 +40,9 @@ from comity.node.vectors import WORD_BYTES, file_digest, mask_update
 from comity.values import (
     DatasetId,
     Digest,
-    MemberId,
     Seat,
     StatementId,
-    labelled_hash,
     to_digest,
-    u32,
-    u64,
 )
 
 LOG = logging.getLogger(__name__)
@@ -85,16 +83,6 @@ def local_dataset(station: Station, dataset: str) -> LocalDataset:
     if stored is None:
         raise Misconfigured(f"data set {dataset} is not known here: `comity data add` it first")
     return msgspec.msgpack.decode(stored, type=LocalDataset)
-
-
-def training_seed(card_seed: int, member: MemberId, round_no: int) -> bytes:
-    """32 bytes for a member's training in a round; the same in every attempt of it."""
-    return labelled_hash("training", u64(card_seed), member.encode(), u32(round_no))
-
-
-def rounding_seed(card_seed: int, member: MemberId, round_no: int) -> bytes:
-    """32 bytes for a member's stochastic rounding in a round; the same in every attempt of it."""
-    return labelled_hash("rounding", u64(card_seed), member.encode(), u32(round_no))
 
 
 @final
@@ -182,7 +170,11 @@ class Practice:
             return running
         if running is not None:
             running.sandbox.close()
-        running = Running(*self._start(study, *reads), reads)
+        try:
+            running = Running(*self._start(study, *reads), reads)
+        except (StudyFault, DataFault) as error:
+            note_failure(self._station, study, error)
+            raise
         self._running[study.id] = running
         return running
 
@@ -220,6 +212,8 @@ class Practice:
             return self._ask(started)
         except (StudyFault, DataFault) as error:
             self._failed[opened.study] = (opened.id, error)
+            study = self._station.replica.state.studies[opened.study]
+            note_failure(self._station, study, error)
             raise
 
     def _ask(self, started: StartedFact) -> Trained | None:

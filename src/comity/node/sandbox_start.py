@@ -6,6 +6,7 @@ import os
 import site
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from comity.errors import Misconfigured
@@ -14,7 +15,13 @@ from comity.node.sandbox_wire import NOTES_FILE, VECTOR_FILE
 from comity.values import STUDY_FILE_BYTES_MAX
 
 
-def prepare(study_path: Path, data_path: Path | None, work_dir: Path, limits: Limits) -> Setup:
+def prepare(
+    study_path: Path,
+    data_path: Path | None,
+    work_dir: Path,
+    limits: Limits,
+    more_data: Sequence[Path] = (),
+) -> Setup:
     """Make the work folder and its two writable files; say what the process may reach.
 
     Raises:
@@ -22,9 +29,10 @@ def prepare(study_path: Path, data_path: Path | None, work_dir: Path, limits: Li
     """
     study = study_path.resolve()
     table = None if data_path is None else data_path.resolve()
+    more = tuple(path.resolve() for path in more_data)
     work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     work = work_dir.resolve()
-    for path in (study, table):
+    for path in (study, table, *more):
         if path is not None and not path.is_file():
             raise Misconfigured(f"there is no file {path}")
     if study.stat().st_size > STUDY_FILE_BYTES_MAX:
@@ -36,9 +44,10 @@ def prepare(study_path: Path, data_path: Path | None, work_dir: Path, limits: Li
         study=str(study),
         table="" if table is None else str(table),
         work=str(work),
-        readable=(str(work), str(study)) if table is None else (str(work), str(study), str(table)),
+        readable=tuple(str(path) for path in (work, study, table, *more) if path is not None),
         writable=(str(work / VECTOR_FILE), str(work / NOTES_FILE)),
         limits=limits,
+        more=tuple(map(str, more)),
     )
 
 

@@ -6,12 +6,13 @@ travel as files in the work folder.
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Final, Literal, final
 
 import msgspec
 
-from comity.errors import StudyFaultKind
-from comity.learning.study import METRICS_MAX, NAME, StudyCard, card_fault
+from comity.errors import Raised, StudyFaultKind
+from comity.learning.study import METRICS_MAX, NAME, Contract, StudyCard, card_fault
+from comity.values import Digest, MemberId, is_digest, is_slug
 
 MODEL_FILE: Final = "model.safetensors"
 """In: the model before; the node writes it."""
@@ -25,6 +26,9 @@ NOTES_FILE: Final = "notes.txt"
 LINE_BYTES_MAX: Final = 2**21
 ROWS_MAX: Final = 2**40
 WORD_BYTES: Final = 4
+
+
+Split = Literal["files", "column", "even", "dirichlet"]
 
 
 @final
@@ -65,7 +69,55 @@ class Alone(msgspec.Struct, frozen=True, tag="alone"):
     rounds: int
 
 
-Request = Describe | Initial | CheckData | Train | Evaluate | Alone
+@final
+class AskContract(msgspec.Struct, frozen=True, tag="contract"):
+    """Say what every member's table must have."""
+
+
+@final
+class Simulate(msgspec.Struct, frozen=True, tag="simulate", kw_only=True):
+    """Make members out of the tables, and begin with the first model.
+
+    split: how; names: of the members, when the tables are files of theirs; column: whose cells
+    name the member. seed: of the study in this run; the members are parted by `split_seed`.
+    sampled, secure, survivors_min, cyclic: as in `learning.simulate.Terms`.
+    """
+
+    split: Split
+    members: int
+    seed: int
+    split_seed: int
+    names: tuple[MemberId, ...] = ()
+    column: str = ""
+    alpha: float = 1.0
+    sampled: int = 0
+    secure: bool = False
+    survivors_min: int = 0
+    cyclic: bool = False
+
+
+@final
+class SimulateRound(msgspec.Struct, frozen=True, tag="simulate-round"):
+    """Run the next round; with `evaluate`, try the model after it on every member's table too.
+
+    `keep`: write that model to `update.f32`.
+    """
+
+    evaluate: bool
+    keep: bool
+
+
+Request = (
+    Describe
+    | Initial
+    | CheckData
+    | Train
+    | Evaluate
+    | Alone
+    | AskContract
+    | Simulate
+    | SimulateRound
+)
 
 
 @final
@@ -120,9 +172,46 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", forbid_unknown_fields=Tr
 
     kind: StudyFaultKind
     line: int
+    raised: Raised = Raised.NOTHING
 
 
-Result = Described | Initialised | Checked | Trained | Evaluated
+@final
+class Contracted(msgspec.Struct, frozen=True, tag="contracted", forbid_unknown_fields=True):
+    """Answer to `AskContract`."""
+
+    contract: Contract
+
+
+@final
+class Simulating(msgspec.Struct, frozen=True, tag="simulating", forbid_unknown_fields=True):
+    """Answer to `Simulate`: rows of each member."""
+
+    rows: dict[MemberId, int]
+
+
+@final
+class RoundSimulated(
+    msgspec.Struct, frozen=True, tag="round-simulated", forbid_unknown_fields=True
+):
+    """Answer to `SimulateRound`: who took part, who failed and how, each member's metrics."""
+
+    round_no: int
+    roster_count: int
+    failed: dict[MemberId, Failed]
+    model: Digest
+    metrics: dict[MemberId, dict[str, float]]
+
+
+Result = (
+    Described
+    | Initialised
+    | Checked
+    | Trained
+    | Evaluated
+    | Contracted
+    | Simulating
+    | RoundSimulated
+)
 Reply = Result | Unfit | Failed
 
 ANY_REPLY: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)
@@ -133,6 +222,9 @@ _ANSWERS: Final[dict[type[Request], type[Result]]] = {
     Train: Trained,
     Evaluate: Evaluated,
     Alone: Evaluated,
+    AskContract: Contracted,
+    Simulate: Simulating,
+    SimulateRound: RoundSimulated,
 }
 
 
@@ -151,5 +243,14 @@ def answer_fault(asked: Request, result: Result) -> str | None:
         case Checked(rows_count=rows, dropped_count=dropped):
             return None if 0 <= dropped < rows <= ROWS_MAX else "a number of rows out of range"
         case Evaluated(metrics=metrics):
-            plain = all(NAME.match(name) is not None for name in metrics)
-            return None if plain and len(metrics) <= METRICS_MAX else "metrics without plain names"
+            return None if _plain(metrics) else "metrics without plain names"
+        case Contracted() | Simulating():
+            return None
+        case RoundSimulated(metrics=each, failed=failed, model=model):
+            names = all(map(is_slug, (*each, *failed))) and is_digest(model)
+            return None if names and all(map(_plain, each.values())) else "metrics without names"
+
+
+def _plain(metrics: dict[str, float]) -> bool:
+    named = all(NAME.match(name) is not None for name in metrics)
+    return named and len(metrics) <= METRICS_MAX

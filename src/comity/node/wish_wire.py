@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from comity.errors import Misconfigured
 from comity.node import wishes
 from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
+from comity.node.failures import Failures
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
 from comity.node.releasing import Written
 from comity.node.reports import (
@@ -28,7 +29,7 @@ from comity.node.reports import (
     Status,
 )
 from comity.node.station import Station
-from comity.node.wishes import Said
+from comity.node.wishes import Said, StudyFile
 from comity.statements.fields import Count, SlugField, StatementIdField, TextField
 from comity.values import DEADLINE_S_MAX, LOG_SIZE_MAX, ROSTER_MAX
 
@@ -162,6 +163,20 @@ class EvaluateStudy(Struct, frozen=True, tag="study-evaluate", forbid_unknown_fi
     study: _Name
 
 
+@final
+class AskFailures(Struct, frozen=True, tag="study-failures", forbid_unknown_fields=True):
+    """`wishes.failures`."""
+
+    study: _Name
+
+
+@final
+class FindStudyFile(Struct, frozen=True, tag="study-file", forbid_unknown_fields=True):
+    """`wishes.study_file`."""
+
+    study: _Name
+
+
 Wish = (
     AskStatus
     | DeclareDataset
@@ -178,10 +193,22 @@ Wish = (
     | ShowAnchor
     | AskLogged
     | EvaluateStudy
+    | AskFailures
+    | FindStudyFile
 )
 
 Result = (
-    Said | Status | LogPage | EntryShown | EntryProof | AnchorText | Logged | Evaluation | Written
+    Said
+    | Status
+    | LogPage
+    | EntryShown
+    | EntryProof
+    | AnchorText
+    | Logged
+    | Evaluation
+    | Written
+    | Failures
+    | StudyFile
 )
 
 
@@ -238,6 +265,10 @@ def fulfil(wish: Wish, station: Station) -> Result:
             return wishes.logged(station, wish.statement, wish.start)
         case EvaluateStudy():
             return wishes.evaluate(station, wish.study)
+        case AskFailures():
+            return wishes.failures(station, wish.study)
+        case FindStudyFile():
+            return wishes.study_file(station, wish.study)
         case _:
             assert_never(wish)
 
