@@ -30,8 +30,10 @@ from comity.commons.studies import consent_rule
 from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
 from comity.learning.study import StudyCard
 from comity.node.isolation import Limits
-from comity.node.models import layout_of, model_files
+from comity.node.keeping import keep, kept_path, lay_out_kept
+from comity.node.models import layout_of, method_said, model_files
 from comity.node.sandbox import Sandbox
+from comity.node.sandbox_start import write_over
 from comity.node.sandbox_wire import Train, Trained
 from comity.node.station import Station
 from comity.node.vectors import WORD_BYTES, file_digest, mask_update
@@ -232,8 +234,7 @@ class Practice:
                 # site's limit is of a round, and the system's of the life of a process.
                 running.sandbox.close()
                 running = self.prepare(study)
-            files = model_files(self._station, study)
-            _copy_over(files.model, running.sandbox.model_path)
+            self._lay_out(study, running)
             seed = training_seed(running.card.seed, self._station.member, opened.round_no)
             running.trained, running.asked = None, opened.id
             running.sandbox.begin(Train(seed.hex()))
@@ -244,8 +245,22 @@ class Practice:
             if result is None:
                 return None
             assert isinstance(result, Trained)
+            if running.card.kept_words:
+                keep(self._station, study, opened.round_no, running.sandbox.kept_path)
             running.trained = result
         return running.trained
+
+    def _lay_out(self, study: Study, running: Running) -> None:
+        """Put what training starts from where the study's process reads it."""
+        sandbox, files = running.sandbox, model_files(self._station, study)
+        _copy_over(files.model, sandbox.model_path)
+        lay_out_kept(kept_path(self._station, study), running.card, sandbox.kept_path)
+        if running.card.method.name == "scaffold":
+            assert files.moments is not None, "the plan of a study with SCAFFOLD has a state"
+            size = WORD_BYTES * running.card.model.data_words  # c is the last part of the state
+            with files.moments.open("rb") as state:
+                state.seek(-size, os.SEEK_END)
+                write_over(sandbox.control_path, state.read(size))
 
     def mask(self, started: StartedFact, stage: Started, trained: Trained) -> tuple[Path, Digest]:
         """Quantise and mask the update; the file is durable on return. Returns it and root(y)."""
@@ -351,6 +366,7 @@ def _compare(study: Study, card: StudyCard) -> None:
         and card.weights == plan.weights
         and card.weight_max == plan.weight_max
         and card.rounds == plan.rounds_max
+        and method_said(card.method) == plan.method
         and declared == rule
     )
     if not same:

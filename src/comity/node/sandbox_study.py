@@ -7,10 +7,9 @@ is printed, which puts it into the notes file.
 from __future__ import annotations
 
 import math
-import operator
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import assert_never, final
@@ -19,14 +18,26 @@ import numpy as np
 
 from comity.aggregation.layout import Layout
 from comity.errors import Malformed, StudyFault, StudyFaultKind
-from comity.learning.model import header_bytes, to_flat, to_tensors
+from comity.learning.local import (
+    Shared,
+    alone,
+    fine_tuned,
+    first_kept,
+    first_shared,
+    first_state,
+    learn,
+    seen,
+)
+from comity.learning.methods.scaffold import Scaffold
+from comity.learning.model import header_bytes
 from comity.learning.steps import Float32Array, flush_to_zero_fault
-from comity.learning.study import METRICS_MAX, NAME, LoadedStudy, describe, layout_of, load
+from comity.learning.study import METRICS_MAX, NAME, LoadedStudy, describe, load
 from comity.learning.tables import Reading, Unread, inspect_table
-from comity.learning.training import alone, generator
+from comity.learning.training import generator
 from comity.node.sandbox_wire import (
+    CONTROL_FILE,
+    KEPT_FILE,
     MODEL_FILE,
-    ROWS_MAX,
     VECTOR_FILE,
     Alone,
     CheckData,
@@ -36,6 +47,7 @@ from comity.node.sandbox_wire import (
     Evaluate,
     Evaluated,
     Failed,
+    FineTune,
     Initial,
     Initialised,
     Reply,
@@ -85,60 +97,57 @@ class Worker:
 
     def _result(self, request: Request) -> Result:
         loaded = self._study()
-        layout = layout_of(loaded.study)
+        parts = loaded.study.parts
         match request:
             case Describe():
                 return Described(describe(loaded.study))
             case Initial():
-                flat = to_flat(layout, loaded.initial(loaded.study.seed))
-                return Initialised(self._write(flat))
+                return Initialised(self._write(first_shared(loaded).model))
             case CheckData():
                 reading = self._table()
                 return Checked(reading.rows_count, reading.dropped_count)
             case Train():
-                return self._train(loaded, layout, bytes.fromhex(request.seed))
+                return self._train(loaded, bytes.fromhex(request.seed))
             case Evaluate():
-                return self._evaluate(loaded, layout, self._model(layout))
+                return self._evaluate(loaded, self._model(parts.model), self._kept(loaded))
             case Alone():
-                return self._alone(loaded, layout, request)
+                return self._alone(loaded, request)
+            case FineTune():
+                return self._fine_tune(loaded, request)
             case _:
                 assert_never(request)
 
-    def _train(self, loaded: LoadedStudy, layout: Layout, seed: bytes) -> Trained:
-        before = self._model(layout)
-        outcome = loaded.train(to_tensors(layout, before), self._table().table, generator(seed))
-        if not isinstance(outcome, tuple) or len(outcome) != 2:
-            raise StudyFault(
-                StudyFaultKind.BAD_OUTPUT, "train returns (weights after, number of rows)"
-            )
-        after, given = outcome
-        count = operator.index(given)
-        if not 1 <= count <= ROWS_MAX:
-            raise StudyFault(
-                StudyFaultKind.WEIGHT_OUT_OF_RANGE,
-                "the number of rows learned from is a whole number from 1",
-            )
-        update = to_flat(layout, after)
-        np.subtract(update, before, out=update)
-        return Trained(self._write(update), count)
+    def _train(self, loaded: LoadedStudy, seed: bytes) -> Trained:
+        parts = loaded.study.parts
+        control = self._flat(CONTROL_FILE, parts.model.data_words) if _has_control(loaded) else None
+        shared = Shared(self._model(parts.model), () if control is None else (control,))
+        learned = learn(loaded, self._table().table, shared, self._kept(loaded), generator(seed))
+        self._write(learned.kept, KEPT_FILE)
+        return Trained(self._write(learned.update), learned.example_count)
 
-    def _alone(self, loaded: LoadedStudy, layout: Layout, request: Alone) -> Evaluated:
+    def _alone(self, loaded: LoadedStudy, request: Alone) -> Evaluated:
         fault = flush_to_zero_fault()
         if fault is not None:
             raise StudyFault(StudyFaultKind.CODE_FAILED, fault)
-        table = self._table().table
-        seed = bytes.fromhex(request.seed)
-        flat = alone(
-            layout,
-            loaded.study.rule,
-            self._model(layout),
-            lambda weights, rng: loaded.train(weights, table, rng),
-            (labelled_hash("alone", seed, u32(number)) for number in range(request.rounds)),
-        )
-        return self._evaluate(loaded, layout, flat)
+        study = loaded.study
+        first = Shared(self._model(study.parts.model), first_state(study))
+        seeds = _seeds("alone", request.seed, request.rounds)
+        return self._evaluate(loaded, *alone(loaded, self._table().table, first, seeds))
 
-    def _evaluate(self, loaded: LoadedStudy, layout: Layout, flat: Float32Array) -> Evaluated:
-        found = loaded.evaluate(to_tensors(layout, flat), self._table().table)
+    def _fine_tune(self, loaded: LoadedStudy, request: FineTune) -> Evaluated:
+        model, kept = fine_tuned(
+            loaded,
+            self._table().table,
+            self._model(loaded.study.parts.model),
+            self._kept(loaded),
+            _seeds("fine tuning", request.seed, request.rounds),
+        )
+        self._write(kept, KEPT_FILE)
+        self._write(model)
+        return self._evaluate(loaded, model, kept)
+
+    def _evaluate(self, loaded: LoadedStudy, model: Float32Array, kept: Float32Array) -> Evaluated:
+        found = loaded.evaluate(seen(loaded.study, model, kept), self._table().table)
         if not isinstance(found, Mapping) or len(found) > METRICS_MAX:
             raise StudyFault(
                 StudyFaultKind.BAD_OUTPUT, f"evaluate returns at most {METRICS_MAX} named numbers"
@@ -194,11 +203,24 @@ class Worker:
             raise Malformed("the model file is not as long as this study's layout")
         return flat
 
-    def _write(self, flat: Float32Array) -> int:
-        """Replace what `update.f32` holds; the file itself was made by the node."""
+    def _kept(self, loaded: LoadedStudy) -> Float32Array:
+        """What this site keeps; before its first round, what everybody begins with."""
+        words = loaded.study.parts.kept_words
+        if not words or not (self._work / KEPT_FILE).stat().st_size:
+            return first_kept(loaded)
+        return self._flat(KEPT_FILE, words)
+
+    def _flat(self, name: str, words: int) -> Float32Array:
+        flat = np.fromfile(self._work / name, "<f4")
+        if len(flat) != words:
+            raise Malformed(f"{name} is not as long as this study's layout")
+        return flat
+
+    def _write(self, flat: Float32Array, name: str = VECTOR_FILE) -> int:
+        """Replace what a file holds; the file itself was made by the node."""
         if not np.isfinite(flat).all():
-            raise StudyFault(StudyFaultKind.NOT_FINITE, "an update is NaN or infinite")
-        with (self._work / VECTOR_FILE).open("r+b") as file:
+            raise StudyFault(StudyFaultKind.NOT_FINITE, f"a number for {name} is NaN or infinite")
+        with (self._work / name).open("r+b") as file:
             file.write(flat.astype("<f4", copy=False).data)
             file.truncate()
         return len(flat)
@@ -212,3 +234,11 @@ class Worker:
             if frame.f_code.co_filename == str(self._study_path):
                 line = number
         return line
+
+
+def _has_control(loaded: LoadedStudy) -> bool:
+    return isinstance(loaded.study.method, Scaffold)
+
+
+def _seeds(what: str, seed: str, rounds: int) -> Iterator[bytes]:
+    return (labelled_hash(what, bytes.fromhex(seed), u32(number)) for number in range(rounds))

@@ -11,6 +11,7 @@ from typing import Final, final
 import msgspec
 
 from comity.errors import StudyFaultKind
+from comity.learning.local import ROWS_MAX
 from comity.learning.study import METRICS_MAX, NAME, StudyCard, card_fault
 
 MODEL_FILE: Final = "model.safetensors"
@@ -19,11 +20,16 @@ MODEL_FILE: Final = "model.safetensors"
 VECTOR_FILE: Final = "update.f32"
 """Out: a flat vector in layout order, little-endian float32: an update, or a first model."""
 
+CONTROL_FILE: Final = "control.f32"
+"""In: c of SCAFFOLD, flat; the node writes it when the study has one."""
+
+KEPT_FILE: Final = "kept.f32"
+"""In and out: what this site keeps from round to round, flat; empty before its first round."""
+
 NOTES_FILE: Final = "notes.txt"
 """What the study printed and the text of its errors; for the owner of the site only."""
 
 LINE_BYTES_MAX: Final = 2**21
-ROWS_MAX: Final = 2**40
 WORD_BYTES: Final = 4
 
 
@@ -44,7 +50,7 @@ class CheckData(msgspec.Struct, frozen=True, tag="check-data"):
 
 @final
 class Train(msgspec.Struct, frozen=True, tag="train"):
-    """Train from `model.safetensors`; write after minus before to `update.f32`.
+    """Train from `model.safetensors`; write after minus before to `update.f32`, and `kept.f32`.
 
     `seed`: 64 hex digits, from (study seed, member, round).
     """
@@ -65,7 +71,18 @@ class Alone(msgspec.Struct, frozen=True, tag="alone"):
     rounds: int
 
 
-Request = Describe | Initial | CheckData | Train | Evaluate | Alone
+@final
+class FineTune(msgspec.Struct, frozen=True, tag="fine-tune"):
+    """Train `model.safetensors` and `kept.f32` on for `rounds`, for this site only; evaluate it.
+
+    The tuned model is in `update.f32` and `kept.f32` then.
+    """
+
+    seed: str
+    rounds: int
+
+
+Request = Describe | Initial | CheckData | Train | Evaluate | Alone | FineTune
 
 
 @final
@@ -100,7 +117,7 @@ class Trained(msgspec.Struct, frozen=True, tag="trained", forbid_unknown_fields=
 
 @final
 class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", forbid_unknown_fields=True):
-    """Answer to `Evaluate` and `Alone`: finite; a metric undefined here is absent."""
+    """Answer to `Evaluate`, `Alone`, `FineTune`: finite; a metric undefined here is absent."""
 
     metrics: dict[str, float]
 
@@ -133,6 +150,7 @@ _ANSWERS: Final[dict[type[Request], type[Result]]] = {
     Train: Trained,
     Evaluate: Evaluated,
     Alone: Evaluated,
+    FineTune: Evaluated,
 }
 
 
