@@ -253,7 +253,7 @@ def next_model(
                 )
                 place = WORD_BYTES * (kept * count + low - count)
                 os.pwrite(new.fileno(), mean.astype("<f4").data, place)
-                stop = low
+                stop, data = low, data[: low - start]
             at = len(header) + WORD_BYTES * start
             weights = _fill(before, np.empty(stop - start, np.float32), at)
             state = tuple(
