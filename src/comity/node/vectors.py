@@ -223,12 +223,11 @@ def next_model(
         layout, total.survivors_count, total.n, total.weight_max, total.declared_weights
     )
     digest = TotalDigest(Digest(total.closed), layout.words)
-    part_of_model = model_part(layout)
+    part_of_model, words = model_part(layout), state_words(rule, layout)
     header = header_bytes(part_of_model)
     hashed = hashlib.sha256(header)
     _expect_size(model, model_bytes_count(part_of_model))
     count, kept, pieces = part_of_model.data_words, moments_count(rule), Pieces(layout)
-    words = state_words(rule, layout)
     weight_sum = 0
     with ExitStack() as stack:
         before = stack.enter_context(model.open("rb", buffering=0))
@@ -248,21 +247,15 @@ def next_model(
             if stop > count and new is not None:
                 # c of SCAFFOLD is the mean of the members' own, and needs nothing from before.
                 low = max(start, count)
-                mean = decode_words(
-                    pieces, low, data[low - start :], weight_sum, total.n, total.weight_max
-                )
+                x_of_c, stop, data = data[low - start :], low, data[: low - start]
+                mean = decode_words(pieces, low, x_of_c, weight_sum, total.n, total.weight_max)
                 place = WORD_BYTES * (kept * count + low - count)
                 os.pwrite(new.fileno(), mean.astype("<f4").data, place)
-                stop, data = low, data[: low - start]
             at = len(header) + WORD_BYTES * start
             weights = _fill(before, np.empty(stop - start, np.float32), at)
             state = tuple(
-                _fill(
-                    old,
-                    np.empty(stop - start, np.float32),
-                    WORD_BYTES * (which * count + start),
-                )
-                for which in range(kept)
+                _fill(old, np.empty(stop - start, np.float32), WORD_BYTES * (w * count + start))
+                for w in range(kept)
                 if old is not None
             )
             for low in range(0, stop - start, _BLOCK):  # a block stays in the processor's cache
