@@ -1,4 +1,4 @@
-"""The form of names that studies give to columns' kin: tensors and metrics."""
+"""The form of the names that studies give to tensors and metrics."""
 
 from __future__ import annotations
 

@@ -23,10 +23,12 @@ from comity.aggregation.layout import Layout
 from comity.commons.state import Study
 from comity.errors import StudyFault, StudyFaultKind
 from comity.learning.model import header_bytes
+from comity.learning.steps import rule_of
 from comity.learning.study import StudyCard
 from comity.node.sandbox_start import overwrite, write_over
 from comity.node.sandbox_wire import WORD_BYTES
 from comity.node.station import Station
+from comity.node.vectors import state_words
 from comity.storage.disk import disk_faults, sync_folder
 
 LOG = logging.getLogger(__name__)
@@ -77,6 +79,28 @@ def lay_out_kept(source: Path | None, card: StudyCard, target: Path) -> None:
         raw = b""
     overwrite(target)
     write_over(target, raw)
+
+
+def lay_out_control(state: Path | None, card: StudyCard, target: Path) -> None:
+    """Copy c of SCAFFOLD to where the study's process reads it; nothing without that method.
+
+    Args:
+        state: file of the update rule's state, whose last part c is.
+    Raises:
+        StudyFault(BAD_OUTPUT): the state that the plan names is not as long as rule and model say.
+    """
+    if card.method.name != "scaffold":
+        return
+    expected = WORD_BYTES * state_words(rule_of(card.rule), card.layout)
+    if state is None or state.stat().st_size != expected:
+        raise StudyFault(
+            StudyFaultKind.BAD_OUTPUT,
+            f"the state of the update rule must have {expected} bytes; do not run this study",
+        )
+    size = WORD_BYTES * card.model.data_words
+    with state.open("rb") as source:
+        source.seek(expected - size)
+        write_over(target, source.read(size))
 
 
 def tuned_path(station: Station, study: Study) -> Path:

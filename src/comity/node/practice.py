@@ -30,10 +30,9 @@ from comity.commons.studies import consent_rule
 from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
 from comity.learning.study import StudyCard
 from comity.node.isolation import Limits
-from comity.node.keeping import keep, kept_path, lay_out_kept
+from comity.node.keeping import keep, kept_path, lay_out_control, lay_out_kept
 from comity.node.models import layout_of, method_said, model_files
 from comity.node.sandbox import Sandbox
-from comity.node.sandbox_start import write_over
 from comity.node.sandbox_wire import Train, Trained
 from comity.node.station import Station
 from comity.node.vectors import WORD_BYTES, file_digest, mask_update
@@ -246,7 +245,9 @@ class Practice:
                 return None
             assert isinstance(result, Trained)
             if running.card.kept_words:
+                running.asked = None  # if the disk is full now, it is trained again
                 keep(self._station, study, opened.round_no, running.sandbox.kept_path)
+                running.asked = opened.id
             running.trained = result
         return running.trained
 
@@ -255,12 +256,7 @@ class Practice:
         sandbox, files = running.sandbox, model_files(self._station, study)
         _copy_over(files.model, sandbox.model_path)
         lay_out_kept(kept_path(self._station, study), running.card, sandbox.kept_path)
-        if running.card.method.name == "scaffold":
-            assert files.moments is not None, "the plan of a study with SCAFFOLD has a state"
-            size = WORD_BYTES * running.card.model.data_words  # c is the last part of the state
-            with files.moments.open("rb") as state:
-                state.seek(-size, os.SEEK_END)
-                write_over(sandbox.control_path, state.read(size))
+        lay_out_control(files.moments, running.card, sandbox.control_path)
 
     def mask(self, started: StartedFact, stage: Started, trained: Trained) -> tuple[Path, Digest]:
         """Quantise and mask the update; the file is durable on return. Returns it and root(y)."""
