@@ -150,8 +150,10 @@ def test_a_node_killed_while_it_keeps_and_between_rounds(
         assert_nothing_twice(world.log(), "m2")
 
 
-def test_lost_and_damaged_files_are_no_end_of_a_study(commons: Make, tmp_path: Path) -> None:
-    """A site whose file is gone uses an older one, else begins as at first; the rest goes on."""
+def test_lost_and_damaged_files_are_no_end_of_a_study(
+    commons: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A site whose file is gone uses an older one, else begins as at first, and says so."""
     prepared = commons(3, **BOTH)
     plain = Plain(prepared.text)
     with prepared.world(tmp_path) as world:
@@ -162,8 +164,21 @@ def test_lost_and_damaged_files_are_no_end_of_a_study(commons: Make, tmp_path: P
         damaged = world.desk("m2").place.folder / "kept" / world.study_id / "1.f32"
         damaged.write_bytes(b"short")
         plain.kept = {0: plain.kept[0]}
+        assert "begins afresh" not in caplog.text
         world.round(2)
         same_as_plain(world, plain, ALL, 3)
+        assert "round=1 is gone" in caplog.text and "1.f32 is damaged" in caplog.text
+
+
+def test_a_plain_study_keeps_nothing_and_misses_nothing(
+    commons: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared = commons(3)
+    with prepared.world(tmp_path) as world:
+        world.round(2)
+        assert world.study.register.plan.method is None
+        assert not (world.desks[0].place.folder / "kept").exists()
+    assert "begins afresh" not in caplog.text
 
 
 def test_evaluation_shows_own_heads_and_the_tuned_copy(commons: Make, tmp_path: Path) -> None:

@@ -54,11 +54,17 @@ def keep(station: Station, study: Study, round_no: int, source: Path) -> None:
 
 def kept_round(station: Station, study: Study) -> int:
     """The newest accepted round with this member in its sum, whose file is here; 0: none."""
+    method = study.register.plan.method
+    if method is None or not (method.own or method.name == "scaffold"):
+        return 0
+    gone = 0
     for result in reversed(study.results):
         if station.member in result.survivors:
             if _place(station, study, result.round_no).exists():
                 return result.round_no
-            LOG.warning("what was kept of round=%d is gone; an older one is used", result.round_no)
+            gone = gone or result.round_no
+    if gone:
+        LOG.warning("what was kept of round=%d is gone; this site begins afresh", gone)
     return 0
 
 
