@@ -18,6 +18,7 @@ from comity.errors import Raised
 from comity.learning.simulate import Terms
 from comity.node.simulating import MemberFailed, RunSimulated, Simulated, Wanted
 from comity.node.simulating import simulate as run_simulation
+from comity.values import MemberId
 
 MEMBERS_SHOWN: Final = 20
 FAILURES_SHOWN: Final = 10
@@ -137,7 +138,7 @@ def _lines(done: Simulated) -> list[str | Table]:
 
 def _by_member(run: RunSimulated) -> Table:
     """The last scores of each member, in one run."""
-    last = run.metrics[max(run.metrics)]
+    last = _scores(run, max(run.metrics))
     names = sorted({name for found in last.values() for name in found})
     rows = [
         [member, *(_number(found.get(name)) for name in names)] for member, found in last.items()
@@ -149,7 +150,7 @@ def _over_members(done: Simulated) -> Table:
     """The mean over members after each evaluated round, and its spread over seeds."""
     rows = []
     for number in sorted(done.runs[0].metrics):
-        each = [run.metrics[number] for run in done.runs]
+        each = [_scores(run, number) for run in done.runs]
         names = sorted({name for run in each for found in run.values() for name in found})
         for name in names:
             means = [_mean([f[name] for f in run.values() if name in f]) for run in each]
@@ -159,6 +160,15 @@ def _over_members(done: Simulated) -> Table:
             rows.append([str(number), name, f"{_mean(means):.4f}", spread, low, high])
     heads = ("round", "metric", "mean of members", "SD over seeds", "lowest", "highest")
     return table(heads, rows)
+
+
+def _scores(run: RunSimulated, number: int) -> dict[MemberId, dict[str, float]]:
+    """Each member's scores after a round, and beside them those of its fine-tuned copy."""
+    tuned = run.tuned.get(number, {})
+    return {
+        member: {**found, **{f"{name}, tuned": s for name, s in tuned.get(member, {}).items()}}
+        for member, found in run.metrics[number].items()
+    }
 
 
 def _mean(numbers: Sequence[float]) -> float:

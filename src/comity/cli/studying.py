@@ -10,7 +10,7 @@ import typer
 
 from comity.cli.asking import PAUSE_S, expect, node_of, read_node
 from comity.cli.reading import study_lines
-from comity.cli.recipes import check_study, new_study
+from comity.cli.recipes import RECIPES, check_study, new_study
 from comity.cli.terminal import (
     AsJson,
     Folder,
@@ -36,7 +36,7 @@ study = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 @study.command("new")
 def study_new(
     file: Annotated[Path, typer.Argument(help="The new file.")] = Path("study.py"),
-    recipe: Annotated[str, typer.Option(help="minimal, heart or breast.")] = "minimal",
+    recipe: Annotated[str, typer.Option(help=f"One of: {', '.join(RECIPES)}.")] = "minimal",
     as_json: AsJson = False,
 ) -> None:
     """Copy a recipe to start from: one short Python file that everybody reads before consenting.
@@ -75,7 +75,9 @@ def study_check(
         checked,
         f"study:  {checked.name}: {checked.title}",
         f"rounds: {checked.rounds}, rule {checked.rule}, weights {checked.weights}",
-        f"model:  {checked.numbers} numbers",
+        f"model:  {checked.numbers} numbers, method {checked.method}",
+        *([f"own:    {', '.join(checked.own)}: never leaves a site"] if checked.own else []),
+        *([f"tuning: {checked.fine_tuning} rounds at each site"] if checked.fine_tuning else []),
         f"reads:  {', '.join(checked.columns)}",
         f"code:   {checked.code}",
         *([tried] if checked.rows >= 0 else []),
@@ -172,14 +174,18 @@ def study_evaluate(
         screen.waiting("evaluating here, together and alone"),
     ):
         found = expect(Evaluation, ask(EvaluateStudy(name)))
+    columns = {"together": found.together, "alone": found.alone}
+    if found.tuned is not None:
+        columns["tuned here"] = found.tuned
     rows = [
-        [metric, _number(found.together.get(metric)), _number(found.alone.get(metric))]
-        for metric in sorted(found.together.keys() | found.alone.keys())
+        [metric, *(_number(column.get(metric)) for column in columns.values())]
+        for metric in sorted({name for column in columns.values() for name in column})
     ]
     screen.result(
         found,
         f"study {found.name} after {found.round_no} rounds, on this site's data",
-        table(("metric", "together", "alone"), rows),
+        table(("metric", *columns), rows),
+        *([f"this site's own copy: {found.tuned_file}"] if found.tuned_file else []),
     )
 
 

@@ -6,6 +6,8 @@ every attempt of a round.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from comity.values import MemberId, labelled_hash, u32, u64
 
 
@@ -22,3 +24,13 @@ def rounding_seed(study_seed: int, member: MemberId, round_no: int) -> bytes:
 def sampling_seed(study_seed: int, round_no: int) -> bytes:
     """32 bytes for who takes part in a simulated round; a deployed one draws nobody."""
     return labelled_hash("sampling", u64(study_seed), u32(round_no))
+
+
+def alone_seeds(seed: bytes, rounds: int) -> Iterator[bytes]:
+    """32 bytes for each round that a member trains by itself; `seed` is its own, of round 0."""
+    return (labelled_hash("alone", seed, u32(number)) for number in range(rounds))
+
+
+def tuning_seeds(seed: bytes, rounds: int) -> Iterator[bytes]:
+    """32 bytes for each round of fine tuning; `seed` is the member's, of round 0."""
+    return (labelled_hash("fine tuning", seed, u32(number)) for number in range(rounds))

@@ -6,6 +6,7 @@ With `secure` the sum comes out of the real aggregation (`aggregation/whole_roun
 values and all, and must be the same number for number.
 
 Runs no study code itself: whoever calls says how a member trains, and catches what goes wrong.
+What members keep from round to round is with whoever says how they train, too.
 Memory: one update at a time, whatever the number of members; with `secure` one for each of them.
 """
 
@@ -21,10 +22,12 @@ from comity.aggregation.decoding import decode_chunk
 from comity.aggregation.ring import Quantiser, chunk_count, chunk_words, data_range
 from comity.aggregation.whole_round import run_all_parties
 from comity.errors import Misconfigured, StudyFault, StudyFaultKind
+from comity.learning.local import Shared, next_shared
+from comity.learning.methods.scaffold import Scaffold
 from comity.learning.model import model_digest
 from comity.learning.seeds import rounding_seed, sampling_seed, training_seed
-from comity.learning.steps import Float32Array, Float64Array, first_moments, step_chunk
-from comity.learning.study import Study, layout_of
+from comity.learning.steps import Float32Array, Float64Array
+from comity.learning.study import Study
 from comity.learning.training import generator
 from comity.values import ROSTER_MAX, ROSTER_MIN, Digest, MemberId, labelled_hash, u32
 
@@ -34,10 +37,11 @@ MEMBERS_MAX: Final = 1_000
 WAITING_WORDS: Final = 2**16
 """How many words of updates wait at most, beyond one update, before they are added."""
 
-Train = Callable[[MemberId, Float32Array, bytes], tuple[Float32Array, int] | None]
-"""(member, flat model before, 32 bytes of dice) to (flat update, rows learned from).
+Train = Callable[[MemberId, Shared, bytes], tuple[Float32Array, int] | None]
+"""(member, what all have before the round, 32 bytes of dice) to (update, rows learned from).
 
-None: the member failed in this round; the caller has noted why.
+The update is flat, in the layout of vectors: with SCAFFOLD the control variate is behind it. None:
+the member failed in this round; the caller has noted why.
 """
 
 
@@ -51,8 +55,8 @@ class Terms:
         secure: whether sums go through the real aggregation.
         survivors_min: fewest members in a sum, at least c + 2; 0: two thirds of the round's roster.
         cyclic: one member after the other goes on from the model of the one before; no rule, no
-            sum. In simulations only: each would see what the one before has learned alone, which
-            is what a secure sum hides.
+            sum, so no SCAFFOLD. In simulations only: each would see what the one before has
+            learned alone, which is what a secure sum hides.
     """
 
     sampled: int = 0
@@ -78,7 +82,7 @@ class Simulation:
 
     Args:
         study: what the study file declares; its `seed` decides every draw.
-        first: the flat first model, float32.
+        first: the first model, and the state of the update rule before the first round.
         members: rows in each member's table.
         terms: who takes part, and how sums are made.
         train: how a member trains.
@@ -89,20 +93,20 @@ class Simulation:
     def __init__(
         self,
         study: Study,
-        first: Float32Array,
+        first: Shared,
         members: Mapping[MemberId, int],
         terms: Terms,
         train: Train,
     ) -> None:
         self._study = study
-        self._layout = layout_of(study)
+        self._parts = study.parts
         self._members = dict(sorted(members.items()))
         self._terms = terms
         self._train = train
-        self._moments = first_moments(study.rule, len(first))
-        self.flat = first
+        self.shared = first
         self.round_no = 0
         assert not (terms.cyclic and terms.secure), "a cyclic order has no sum"
+        assert not (terms.cyclic and isinstance(study.method, Scaffold)), "c is a sum"
         check_count(terms, len(members))
 
     def round(self) -> RoundDone:
@@ -118,9 +122,10 @@ class Simulation:
         else:
             summed = self._secure if self._terms.secure else self._plain
             mean, failed = summed(number, roster)
-            self.flat, self._moments = step_chunk(self._study.rule, self.flat, self._moments, mean)
+            self.shared = next_shared(self._study, self.shared, mean)
         self.round_no = number
-        return RoundDone(number, roster, failed, model_digest(self._layout, [self.flat]))
+        model = model_digest(self._parts.model, [self.shared.model])
+        return RoundDone(number, roster, failed, model)
 
     def _hand_on(self, number: int, roster: tuple[MemberId, ...]) -> tuple[MemberId, ...]:
         """Members train in turn, each from the model of the one before; who failed is passed by."""
@@ -130,7 +135,7 @@ class Simulation:
             if found is None:
                 failed.append(member)
             else:
-                self.flat = self.flat + found[0]
+                self.shared = Shared(self.shared.model + found[0], self.shared.state)
         self._enough(len(roster), failed)
         return tuple(failed)
 
@@ -143,8 +148,8 @@ class Simulation:
         return tuple(names[place] for place in sorted(drawn))
 
     def _update(self, number: int, member: MemberId) -> tuple[Float32Array, int] | None:
-        """(update, weight) of a member, or None when it failed."""
-        learned = self._train(member, self.flat, training_seed(self._study.seed, member, number))
+        """(update as a flat vector, weight) of a member, or None when it failed."""
+        learned = self._train(member, self.shared, training_seed(self._study.seed, member, number))
         if learned is None:
             return None
         update, rows = learned
@@ -162,7 +167,7 @@ class Simulation:
         self, number: int, roster: tuple[MemberId, ...]
     ) -> tuple[Float64Array, tuple[MemberId, ...]]:
         """The mean update from quantised updates added in the clear, and who failed."""
-        layout, n, weight_max = self._layout, len(roster), self._study.weight_max
+        layout, n, weight_max = self._parts.vector, len(roster), self._study.weight_max
         chunks = range(chunk_count(layout.words))
         totals = [np.zeros(chunk_words(layout.words, k), np.uint32) for k in chunks]
         failed: list[MemberId] = []
@@ -196,12 +201,12 @@ class Simulation:
     ) -> tuple[Float64Array, tuple[MemberId, ...]]:
         """The same mean out of a whole masked round."""
         seed, n = self._study.seed, len(roster)
-        nothing = np.zeros(self._layout.data_words, np.float32)
+        nothing = np.zeros(self._parts.vector.data_words, np.float32)
         found = [self._update(number, member) for member in roster]
         failed = [member for member, each in zip(roster, found, strict=True) if each is None]
         survivors_min = self._enough(n, failed)
         record = run_all_parties(
-            self._layout,
+            self._parts.vector,
             [nothing if each is None else each[0] for each in found],
             weights=[1 if each is None else each[1] for each in found],
             weight_max=self._study.weight_max,

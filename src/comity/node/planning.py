@@ -23,6 +23,7 @@ from comity.learning.model import header_bytes
 from comity.learning.steps import rule_of
 from comity.learning.study import StudyCard
 from comity.node.isolation import Limits
+from comity.node.models import method_said
 from comity.node.sandbox import Sandbox
 from comity.node.vectors import write_first_moments
 from comity.statements.studies import Deadlines, Plan, UpdateRule
@@ -83,12 +84,12 @@ def study_parts(file: Path, work: Path, site: SitePolicy) -> StudyParts:
     sandbox = Sandbox.start(study, None, work / "sandbox", policy=site.sandbox, limits=limits)
     try:
         card = sandbox.describe()
-        model = write_model(card.layout, sandbox.initial(), work / "model")
+        model = write_model(card.model, sandbox.initial(), work / "model")
     finally:
         sandbox.close()
     layout = layout_digest(card.layout)
     (work / "layout").write_bytes(layout_bytes(card.layout))
-    moments = write_first_moments(rule_of(card.rule), card.layout.data_words, work / "moments")
+    moments = write_first_moments(rule_of(card.rule), card.layout, work / "moments")
     blobs = {
         BlobName(sha256(code)): study,
         BlobName(layout): work / "layout",
@@ -118,6 +119,7 @@ def plan_of(parts: StudyParts, charter: Charter, terms: PlanTerms) -> Plan:
         colluders=colluders,
         deadlines=deadlines(terms.phase_s, terms.train_s),
         layout=parts.layout,
+        method=method_said(card.method),
         model=parts.model,
         moments=parts.moments,
         parameters=card.parameters,

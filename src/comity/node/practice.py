@@ -32,7 +32,8 @@ from comity.learning.seeds import rounding_seed, training_seed
 from comity.learning.study import StudyCard
 from comity.node.failures import note_failure
 from comity.node.isolation import Limits
-from comity.node.models import layout_of, model_files
+from comity.node.keeping import keep, kept_path, lay_out_control, lay_out_kept
+from comity.node.models import layout_of, method_said, model_files
 from comity.node.sandbox import Sandbox
 from comity.node.sandbox_wire import Train, Trained
 from comity.node.station import Station
@@ -226,8 +227,7 @@ class Practice:
                 # site's limit is of a round, and the system's of the life of a process.
                 running.sandbox.close()
                 running = self.prepare(study)
-            files = model_files(self._station, study)
-            _copy_over(files.model, running.sandbox.model_path)
+            self._lay_out(study, running)
             seed = training_seed(running.card.seed, self._station.member, opened.round_no)
             running.trained, running.asked = None, opened.id
             running.sandbox.begin(Train(seed.hex()))
@@ -238,8 +238,19 @@ class Practice:
             if result is None:
                 return None
             assert isinstance(result, Trained)
+            if running.card.kept_words:
+                running.asked = None  # if the disk is full now, it is trained again
+                keep(self._station, study, opened.round_no, running.sandbox.kept_path)
+                running.asked = opened.id
             running.trained = result
         return running.trained
+
+    def _lay_out(self, study: Study, running: Running) -> None:
+        """Put what training starts from where the study's process reads it."""
+        sandbox, files = running.sandbox, model_files(self._station, study)
+        _copy_over(files.model, sandbox.model_path)
+        lay_out_kept(kept_path(self._station, study), running.card, sandbox.kept_path)
+        lay_out_control(files.moments, running.card, sandbox.control_path)
 
     def mask(self, started: StartedFact, stage: Started, trained: Trained) -> tuple[Path, Digest]:
         """Quantise and mask the update; the file is durable on return. Returns it and root(y)."""
@@ -345,6 +356,7 @@ def _compare(study: Study, card: StudyCard) -> None:
         and card.weights == plan.weights
         and card.weight_max == plan.weight_max
         and card.rounds == plan.rounds_max
+        and method_said(card.method) == plan.method
         and declared == rule
     )
     if not same:

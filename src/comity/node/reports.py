@@ -19,6 +19,7 @@ from comity.commons.state import Outcome, Proposal, State, Study, Void
 from comity.errors import Refused, Rule, Unavailable
 from comity.log.heads import full_note, parse_signed_head
 from comity.log.proofs import TlogProof
+from comity.node.models import method_text
 from comity.node.practice import LocalDataset
 from comity.node.station import Station
 from comity.release.anchor import anchor_of
@@ -64,8 +65,8 @@ class Obstacle(Struct, frozen=True):
 class StudyStatus(Struct, frozen=True):
     """Where a study stands. round_no: due or under way; results_count: rounds with a result.
 
-    phase: of the live attempt, "waiting" between attempts, "finished". waits_for, why: whom the
-    study waits for now. consent: of this site: "given", "refused" or "asked". model: newest.
+    phase: of the live attempt, "waiting" between attempts, "finished". waits_for, why: whom it
+    waits for now. consent: of this site: "given", "refused", "asked". method: rule, local method.
     """
 
     id: StatementId
@@ -83,6 +84,7 @@ class StudyStatus(Struct, frozen=True):
     consent: str
     model: Digest
     code: Digest
+    method: str = ""
 
 
 @final
@@ -376,6 +378,7 @@ def _study(state: State, study: Study, me: MemberId) -> StudyStatus:
         consent="given" if me in study.consents else answered,
         model=study.model[0],
         code=study.register.plan.code,
+        method=method_text(study.register.plan),
     )
 
 

@@ -1,7 +1,7 @@
 """The node's side of a study's process: start it, ask it, believe nothing that it sends.
 
 A study is somebody else's code beside the site's data. It runs in a process of its own that is
-started once, stays warm, and can reach nothing but the study file, the data file and two files of
+started once, stays warm, and can reach nothing but the study file, the data file and a few files of
 its work folder (`isolation`). This side keeps the time, bounds every byte, and turns a dead,
 hanging or lying process into a `StudyFault` with a code and a line; text and values of the study
 stay in the notes file, for the owner of the site.
@@ -14,7 +14,6 @@ import os
 import re
 import select
 import signal
-import stat
 import subprocess
 import time
 from collections.abc import Sequence
@@ -33,14 +32,15 @@ from comity.errors import (
 from comity.learning.study import StudyCard
 from comity.node.isolation import Isolation, Limits, Setup
 from comity.node.sandbox_faults import data_fault, study_fault
-from comity.node.sandbox_start import overwrite, prepare, spawn
+from comity.node.sandbox_start import cpu_seconds, overwrite, prepare, spawn, vectors_fault
 from comity.node.sandbox_wire import (
     ANY_REPLY,
+    CONTROL_FILE,
+    KEPT_FILE,
     LINE_BYTES_MAX,
     MODEL_FILE,
     NOTES_FILE,
     VECTOR_FILE,
-    WORD_BYTES,
     Alone,
     CheckData,
     Checked,
@@ -49,6 +49,7 @@ from comity.node.sandbox_wire import (
     Evaluate,
     Evaluated,
     Failed,
+    FineTune,
     Initial,
     Initialised,
     Request,
@@ -152,14 +153,7 @@ class Sandbox:
     @property
     def cpu_s(self) -> float:
         """Processor seconds it has used; 0 where the system does not tell."""
-        try:
-            told = Path(f"/proc/{self._child.pid}/stat").read_text(
-                encoding="utf-8", errors="replace"
-            )
-        except OSError:
-            return 0.0
-        user, system = told.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self._child.pid)
 
     @property
     def pid(self) -> int:
@@ -180,6 +174,16 @@ class Sandbox:
         return self._work / VECTOR_FILE
 
     @property
+    def control_path(self) -> Path:
+        """Where the node puts c of SCAFFOLD before it asks to train."""
+        return self._work / CONTROL_FILE
+
+    @property
+    def kept_path(self) -> Path:
+        """What this site keeps from round to round: put here before, found here after training."""
+        return self._work / KEPT_FILE
+
+    @property
     def notes_path(self) -> Path:
         """What the study printed and the text of its errors; show it to the site's owner only."""
         return self._work / NOTES_FILE
@@ -196,7 +200,7 @@ class Sandbox:
                 StudyFaultKind.CODE_FAILED, "the study's process has ended; restart it"
             )
         match request:
-            case Train(seed=seed) | Alone(seed=seed):
+            case Train(seed=seed) | Alone(seed=seed) | FineTune(seed=seed):
                 assert _SEED.match(seed)
             case _:
                 pass
@@ -232,8 +236,10 @@ class Sandbox:
                 match reply:
                     case Described():
                         self._card = reply.card
-                    case Initialised() | Trained():
-                        self._check_vector(reply.words)
+                    case Initialised():
+                        self._check_vectors(reply.words, trained=False)
+                    case Trained():
+                        self._check_vectors(reply.words, trained=True)
                     case _:
                         pass
                 return reply
@@ -273,9 +279,14 @@ class Sandbox:
         """Metrics of what this site gets by itself from `model_path` in so many rounds."""
         return self.ask(Alone(seed.hex(), rounds), Evaluated).metrics
 
+    def fine_tune(self, seed: bytes, rounds: int) -> dict[str, float]:
+        """Metrics of `model_path` after some rounds for this site alone; see the request."""
+        return self.ask(FineTune(seed.hex(), rounds), Evaluated).metrics
+
     def forget(self) -> None:
-        """Overwrite the update: it is this member's alone, and nobody needs it any more."""
+        """Overwrite the update, and what is kept: both are this member's alone."""
         overwrite(self.vector_path)
+        overwrite(self.kept_path)
 
     def close(self) -> None:
         """End the process and everything it started, overwrite the update; may be called twice."""
@@ -368,17 +379,10 @@ class Sandbox:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, StudyFault):
             raise self._lied("an answer that is not in the form") from None
 
-    def _check_vector(self, words: int) -> None:
-        if self._card is not None and words != self._card.layout.data_words:
-            raise self._lied("a vector of another length than declared")
-        try:
-            handle = os.open(self.vector_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            raise self._lied("no vector") from None
-        found = os.fstat(handle)
-        os.close(handle)
-        if not stat.S_ISREG(found.st_mode) or found.st_size != WORD_BYTES * words:
-            raise self._lied("a vector file of another size than announced")
+    def _check_vectors(self, words: int, *, trained: bool) -> None:
+        lie = vectors_fault(self._work, self._card, words, trained=trained)
+        if lie is not None:
+            raise self._lied(lie)
 
     def _trim_notes(self) -> None:
         if self.notes_path.stat().st_size > NOTES_BYTES_MAX // 2:

@@ -1,4 +1,4 @@
-"""Inside a study's process: one call of a study's function, its result checked.
+"""Inside a study's process: its table and its metrics, checked, and how a call failed.
 
 Used for a real round and for a simulated one alike, so that both do the same.
 """
@@ -6,23 +6,18 @@ Used for a real round and for a simulated one alike, so that both do the same.
 from __future__ import annotations
 
 import math
-import operator
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import CodeType
 from typing import Final
 
-import numpy as np
-
-from comity.aggregation.layout import Layout
 from comity.errors import Raised, StudyFault, StudyFaultKind
-from comity.learning.model import to_flat, to_tensors
+from comity.learning.local import seen
 from comity.learning.steps import Float32Array
 from comity.learning.study import METRICS_MAX, NAME, Contract, LoadedStudy
 from comity.learning.tables import Reading, Table, Unread, inspect_table
-from comity.learning.training import generator
-from comity.node.sandbox_wire import ROWS_MAX, Failed, Unfit
+from comity.node.sandbox_wire import Failed, Unfit
 
 _LISTED: Final[dict[type[BaseException], Raised]] = {
     ArithmeticError: Raised.ARITHMETIC,
@@ -75,38 +70,15 @@ def codes_of(code: CodeType) -> Iterator[CodeType]:
             yield from codes_of(constant)
 
 
-def learned(
-    loaded: LoadedStudy, layout: Layout, before: Float32Array, table: Table, seed: bytes
-) -> tuple[Float32Array, int]:
-    """The flat update of one training and how many rows it learned from.
-
-    Raises:
-        StudyFault: what the study gave is not what it may give. Anything the study raises.
-    """
-    outcome = loaded.train(to_tensors(layout, before), table, generator(seed))
-    if not isinstance(outcome, tuple) or len(outcome) != 2:
-        raise StudyFault(StudyFaultKind.BAD_OUTPUT, "train returns (weights after, number of rows)")
-    after, given = outcome
-    count = operator.index(given)
-    if not 1 <= count <= ROWS_MAX:
-        raise StudyFault(
-            StudyFaultKind.WEIGHT_OUT_OF_RANGE,
-            "the number of rows learned from is a whole number from 1",
-        )
-    update = to_flat(layout, after)
-    np.subtract(update, before, out=update)
-    return update, count
-
-
 def measured(
-    loaded: LoadedStudy, layout: Layout, flat: Float32Array, table: Table
+    loaded: LoadedStudy, model: Float32Array, kept: Float32Array, table: Table
 ) -> dict[str, float]:
-    """Metrics of a model on a table; one that is undefined there is left out.
+    """Metrics of a model, with what a member keeps, on its table; undefined ones are left out.
 
     Raises:
         StudyFault: no named numbers, or an infinite one. Anything the study raises.
     """
-    found = loaded.evaluate(to_tensors(layout, flat), table)
+    found = loaded.evaluate(seen(loaded.study, model, kept), table)
     if not isinstance(found, Mapping) or len(found) > METRICS_MAX:
         raise StudyFault(
             StudyFaultKind.BAD_OUTPUT, f"evaluate returns at most {METRICS_MAX} named numbers"

@@ -7,21 +7,23 @@ it gives the same bits, and a study that misbehaves hurts nobody before it has b
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar, assert_never, final
 
 import numpy as np
 
 from comity.errors import Misconfigured, StudyFault, StudyFaultKind
-from comity.learning.model import to_flat
+from comity.learning.local import Learned, Shared, fine_tuned, first_kept, first_shared, learn
 from comity.learning.partition import by_column, dirichlet, even
+from comity.learning.seeds import training_seed, tuning_seeds
 from comity.learning.simulate import Simulation, Terms
 from comity.learning.steps import Float32Array, flush_to_zero_fault
-from comity.learning.study import LoadedStudy, contract_of, layout_of
+from comity.learning.study import LoadedStudy, contract_of
 from comity.learning.tables import Table
-from comity.node.sandbox_calls import NoSum, learned, measured, read_bytes, read_file
-from comity.node.sandbox_wire import Failed, RoundSimulated, Simulate, Unfit
+from comity.learning.training import generator
+from comity.node.sandbox_calls import NoSum, measured, read_bytes, read_file
+from comity.node.sandbox_wire import WORD_BYTES, Failed, RoundSimulated, Simulate, Unfit
 from comity.values import MemberId
 
 T = TypeVar("T")
@@ -34,28 +36,74 @@ class Guard(Protocol):
 
 
 @final
+class KeptOfMembers:
+    """What simulated members keep from round to round: one file, with a place for each of them.
+
+    In a file, so that memory does not grow with the members. One that has none yet begins as
+    everybody does, as at a site.
+
+    Args:
+        file: is there, and the process may write to it.
+        first: what everybody begins with, float32.
+    """
+
+    def __init__(self, file: Path, first: Float32Array, members: Iterable[MemberId]) -> None:
+        self._file = file
+        self._first = first
+        self._places = {member: place for place, member in enumerate(members)}
+        self._there: set[MemberId] = set()
+
+    def of(self, member: MemberId) -> Float32Array:
+        """What the member starts from; not to be changed."""
+        if member not in self._there:
+            return self._first
+        return np.fromfile(self._file, "<f4", len(self._first), offset=self._offset(member))
+
+    def put(self, member: MemberId, kept: Float32Array) -> None:
+        """Let the member start from this in its next round."""
+        if not len(self._first):
+            return
+        with self._file.open("r+b") as file:
+            file.seek(self._offset(member))
+            file.write(kept.astype("<f4", copy=False).data)
+        self._there.add(member)
+
+    def _offset(self, member: MemberId) -> int:
+        return WORD_BYTES * len(self._first) * self._places[member]
+
+
+@final
 class SimulationRun:
     """A simulation with its members' tables in memory, each row once.
 
+    After a round that raises it is over: members have kept what no sum has.
+
+    Args:
+        kept: file for what members keep.
     Raises:
         StudyFault, DoesNotFit, Misconfigured, DataFault: no members can be made of these tables.
     """
 
     def __init__(
-        self, loaded: LoadedStudy, tables: tuple[Path, ...], wanted: Simulate, guard: Guard
+        self,
+        loaded: LoadedStudy,
+        tables: tuple[Path, ...],
+        kept: Path,
+        wanted: Simulate,
+        guard: Guard,
     ) -> None:
         fault = flush_to_zero_fault()
         if fault is not None:
             raise StudyFault(StudyFaultKind.CODE_FAILED, fault)
-        self._loaded = loaded
-        self._layout = layout_of(loaded.study)
+        study = dataclasses.replace(loaded.study, seed=wanted.seed)
+        self._loaded = dataclasses.replace(loaded, study=study)
         self._guard = guard
         self._members = _members(loaded, tables, wanted)
         self._failed: dict[MemberId, Failed] = {}
-        study = dataclasses.replace(loaded.study, seed=wanted.seed)
+        self._kept = KeptOfMembers(kept, first_kept(self._loaded), self._members)
         self._simulation = Simulation(
             study,
-            to_flat(self._layout, loaded.initial(study.seed)),
+            first_shared(self._loaded),
             self.rows,
             Terms(wanted.sampled, wanted.secure, wanted.survivors_min, wanted.cyclic),
             self._train,
@@ -67,9 +115,9 @@ class SimulationRun:
         return {member: len(table) for member, table in self._members.items()}
 
     @property
-    def flat(self) -> Float32Array:
-        """The newest model."""
-        return self._simulation.flat
+    def model(self) -> Float32Array:
+        """The newest model, flat."""
+        return self._simulation.shared.model
 
     def round(self, *, evaluate: bool) -> RoundSimulated:
         """The next round; with `evaluate`, metrics of the model after it at every member."""
@@ -81,14 +129,27 @@ class SimulationRun:
                 raise
             raise NoSum(next(iter(self._failed.values()))) from None
         metrics: dict[MemberId, dict[str, float]] = {}
+        tuned: dict[MemberId, dict[str, float]] = {}
         for member, table in self._members.items() if evaluate else ():
-            metrics[member] = measured(self._loaded, self._layout, self.flat, table)
-        return RoundSimulated(done.round_no, len(done.roster), self._failed, done.model, metrics)
+            kept = self._kept.of(member)
+            metrics[member] = measured(self._loaded, self.model, kept, table)
+            if self._loaded.study.fine_tuning:
+                tuned[member] = self._tuned(member, kept)
+        return RoundSimulated(
+            done.round_no, len(done.roster), self._failed, done.model, metrics, tuned
+        )
+
+    def _tuned(self, member: MemberId, kept: Float32Array) -> dict[str, float]:
+        """Metrics of the member's fine-tuned copy of the newest model, as at a site."""
+        study, table = self._loaded.study, self._members[member]
+        seeds = tuning_seeds(training_seed(study.seed, member, 0), study.fine_tuning)
+        copy = fine_tuned(self._loaded, table, self.model, kept, seeds)
+        return measured(self._loaded, *copy, table)
 
     def _train(
-        self, member: MemberId, before: Float32Array, seed: bytes
+        self, member: MemberId, shared: Shared, seed: bytes
     ) -> tuple[Float32Array, int] | None:
-        found = self._guard(lambda: self._learned(self._members[member], before, seed))
+        found = self._guard(lambda: self._learned(member, shared, seed))
         match found:
             case Failed():
                 self._failed[member] = found
@@ -96,13 +157,12 @@ class SimulationRun:
             case Unfit():
                 raise AssertionError("tables were read before the first round")
             case _:
-                return found
+                self._kept.put(member, found.kept)
+                return found.update, found.example_count
 
-    def _learned(self, table: Table, before: Float32Array, seed: bytes) -> tuple[Float32Array, int]:
-        update, count = learned(self._loaded, self._layout, before, table, seed)
-        if not np.isfinite(update).all():
-            raise StudyFault(StudyFaultKind.NOT_FINITE, "an update is NaN or infinite")
-        return update, count
+    def _learned(self, member: MemberId, shared: Shared, seed: bytes) -> Learned:
+        kept = self._kept.of(member)
+        return learn(self._loaded, self._members[member], shared, kept, generator(seed))
 
 
 def _members(

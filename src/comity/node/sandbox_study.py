@@ -17,22 +17,34 @@ import numpy as np
 
 from comity.aggregation.layout import Layout
 from comity.errors import Malformed, Raised, StudyFault, StudyFaultKind
-from comity.learning.model import header_bytes, to_flat
+from comity.learning.local import (
+    Shared,
+    alone,
+    fine_tuned,
+    first_kept,
+    first_shared,
+    first_state,
+    learn,
+)
+from comity.learning.methods.scaffold import Scaffold
+from comity.learning.model import header_bytes
+from comity.learning.seeds import alone_seeds, tuning_seeds
 from comity.learning.steps import Float32Array, flush_to_zero_fault
-from comity.learning.study import LoadedStudy, contract_of, describe, layout_of, load
+from comity.learning.study import LoadedStudy, contract_of, describe, load
 from comity.learning.tables import Reading
-from comity.learning.training import alone
+from comity.learning.training import generator
 from comity.node.sandbox_calls import (
     DoesNotFit,
     NoSum,
     codes_of,
-    learned,
     measured,
     raised_by,
     read_file,
 )
 from comity.node.sandbox_simulation import SimulationRun
 from comity.node.sandbox_wire import (
+    CONTROL_FILE,
+    KEPT_FILE,
     MODEL_FILE,
     VECTOR_FILE,
     Alone,
@@ -45,11 +57,13 @@ from comity.node.sandbox_wire import (
     Evaluate,
     Evaluated,
     Failed,
+    FineTune,
     Initial,
     Initialised,
     Reply,
     Request,
     Result,
+    RoundSimulated,
     Simulate,
     SimulateRound,
     Simulating,
@@ -57,7 +71,6 @@ from comity.node.sandbox_wire import (
     Trained,
     Unfit,
 )
-from comity.values import labelled_hash, u32
 
 T = TypeVar("T")
 
@@ -101,56 +114,74 @@ class Worker:
 
     def _result(self, request: Request) -> Result:
         loaded = self._study()
-        layout = layout_of(loaded.study)
+        parts = loaded.study.parts
         match request:
             case Describe():
                 return Described(describe(loaded.study))
             case Initial():
-                flat = to_flat(layout, loaded.initial(loaded.study.seed))
-                return Initialised(self._write(flat))
+                return Initialised(self._write(first_shared(loaded).model))
             case CheckData():
                 reading = self._table()
                 return Checked(reading.rows_count, reading.dropped_count)
             case Train():
-                return self._train(loaded, layout, bytes.fromhex(request.seed))
+                return self._train(loaded, bytes.fromhex(request.seed))
             case Evaluate():
-                table = self._table().table
-                return Evaluated(measured(loaded, layout, self._model(layout), table))
+                return self._evaluate(loaded, self._model(parts.model), self._kept(loaded))
             case Alone():
-                return self._alone(loaded, layout, request)
+                return self._alone(loaded, request)
+            case FineTune():
+                return self._fine_tune(loaded, request)
             case AskContract():
                 return Contracted(contract_of(loaded.study))
             case Simulate():
-                self._run = SimulationRun(loaded, self._tables, request, self._guarded)
+                kept = self._work / KEPT_FILE
+                self._run = SimulationRun(loaded, self._tables, kept, request, self._guarded)
                 return Simulating(self._run.rows)
             case SimulateRound():
-                assert self._run is not None, "a simulation is begun before its first round"
-                done = self._run.round(evaluate=request.evaluate)
-                if request.keep:
-                    self._write(self._run.flat)
-                return done
+                return self._simulate_round(request)
             case _:
                 assert_never(request)
 
-    def _train(self, loaded: LoadedStudy, layout: Layout, seed: bytes) -> Trained:
-        before = self._model(layout)
-        update, count = learned(loaded, layout, before, self._table().table, seed)
-        return Trained(self._write(update), count)
+    def _simulate_round(self, request: SimulateRound) -> RoundSimulated:
+        run, self._run = self._run, None
+        assert run is not None, "a simulation is begun before its first round"
+        done = run.round(evaluate=request.evaluate)
+        if request.keep:
+            self._write(run.model)
+        self._run = run  # a round without a sum is its end: members have kept what nobody accepted
+        return done
 
-    def _alone(self, loaded: LoadedStudy, layout: Layout, request: Alone) -> Evaluated:
+    def _train(self, loaded: LoadedStudy, seed: bytes) -> Trained:
+        parts = loaded.study.parts
+        control = self._flat(CONTROL_FILE, parts.model.data_words) if _has_control(loaded) else None
+        shared = Shared(self._model(parts.model), () if control is None else (control,))
+        learned = learn(loaded, self._table().table, shared, self._kept(loaded), generator(seed))
+        self._write(learned.kept, KEPT_FILE)
+        return Trained(self._write(learned.update), learned.example_count)
+
+    def _alone(self, loaded: LoadedStudy, request: Alone) -> Evaluated:
         fault = flush_to_zero_fault()
         if fault is not None:
             raise StudyFault(StudyFaultKind.CODE_FAILED, fault)
-        table = self._table().table
-        seed = bytes.fromhex(request.seed)
-        flat = alone(
-            layout,
-            loaded.study.rule,
-            self._model(layout),
-            lambda weights, rng: loaded.train(weights, table, rng),
-            (labelled_hash("alone", seed, u32(number)) for number in range(request.rounds)),
+        study = loaded.study
+        first = Shared(self._model(study.parts.model), first_state(study))
+        seeds = alone_seeds(bytes.fromhex(request.seed), request.rounds)
+        return self._evaluate(loaded, *alone(loaded, self._table().table, first, seeds))
+
+    def _fine_tune(self, loaded: LoadedStudy, request: FineTune) -> Evaluated:
+        model, kept = fine_tuned(
+            loaded,
+            self._table().table,
+            self._model(loaded.study.parts.model),
+            self._kept(loaded),
+            tuning_seeds(bytes.fromhex(request.seed), request.rounds),
         )
-        return Evaluated(measured(loaded, layout, flat, table))
+        self._write(kept, KEPT_FILE)
+        self._write(model)
+        return self._evaluate(loaded, model, kept)
+
+    def _evaluate(self, loaded: LoadedStudy, model: Float32Array, kept: Float32Array) -> Evaluated:
+        return Evaluated(measured(loaded, model, kept, self._table().table))
 
     def _study(self) -> LoadedStudy:
         if self._loaded is None:
@@ -181,11 +212,24 @@ class Worker:
             raise Malformed("the model file is not as long as this study's layout")
         return flat
 
-    def _write(self, flat: Float32Array) -> int:
-        """Replace what `update.f32` holds; the file itself was made by the node."""
+    def _kept(self, loaded: LoadedStudy) -> Float32Array:
+        """What this site keeps; before its first round, what everybody begins with."""
+        words = loaded.study.parts.kept_words
+        if not words or not (self._work / KEPT_FILE).stat().st_size:
+            return first_kept(loaded)
+        return self._flat(KEPT_FILE, words)
+
+    def _flat(self, name: str, words: int) -> Float32Array:
+        flat = np.fromfile(self._work / name, "<f4")
+        if len(flat) != words:
+            raise Malformed(f"{name} is not as long as this study's layout")
+        return flat
+
+    def _write(self, flat: Float32Array, name: str = VECTOR_FILE) -> int:
+        """Replace what a file holds; the file itself was made by the node."""
         if not np.isfinite(flat).all():
-            raise StudyFault(StudyFaultKind.NOT_FINITE, "an update is NaN or infinite")
-        with (self._work / VECTOR_FILE).open("r+b") as file:
+            raise StudyFault(StudyFaultKind.NOT_FINITE, f"a number for {name} is NaN or infinite")
+        with (self._work / name).open("r+b") as file:
             file.write(flat.astype("<f4", copy=False).data)
             file.truncate()
         return len(flat)
@@ -203,3 +247,7 @@ class Worker:
             if id(frame.f_code) in self._own_code:
                 line = number
         return line
+
+
+def _has_control(loaded: LoadedStudy) -> bool:
+    return isinstance(loaded.study.method, Scaffold)

@@ -11,6 +11,7 @@ from typing import Final, Literal, final
 import msgspec
 
 from comity.errors import Raised, StudyFaultKind
+from comity.learning.local import ROWS_MAX
 from comity.learning.study import METRICS_MAX, NAME, Contract, StudyCard, card_fault
 from comity.values import Digest, MemberId, is_digest, is_slug
 
@@ -20,11 +21,16 @@ MODEL_FILE: Final = "model.safetensors"
 VECTOR_FILE: Final = "update.f32"
 """Out: a flat vector in layout order, little-endian float32: an update, or a first model."""
 
+CONTROL_FILE: Final = "control.f32"
+"""In: c of SCAFFOLD, flat; the node writes it when the study has one."""
+
+KEPT_FILE: Final = "kept.f32"
+"""In and out: what this site keeps from round to round, flat; empty before its first round."""
+
 NOTES_FILE: Final = "notes.txt"
 """What the study printed and the text of its errors; for the owner of the site only."""
 
 LINE_BYTES_MAX: Final = 2**21
-ROWS_MAX: Final = 2**40
 WORD_BYTES: Final = 4
 
 
@@ -48,7 +54,7 @@ class CheckData(msgspec.Struct, frozen=True, tag="check-data"):
 
 @final
 class Train(msgspec.Struct, frozen=True, tag="train"):
-    """Train from `model.safetensors`; write after minus before to `update.f32`.
+    """Train from `model.safetensors`; write after minus before to `update.f32`, and `kept.f32`.
 
     `seed`: 64 hex digits, from (study seed, member, round).
     """
@@ -64,6 +70,17 @@ class Evaluate(msgspec.Struct, frozen=True, tag="evaluate"):
 @final
 class Alone(msgspec.Struct, frozen=True, tag="alone"):
     """From `model.safetensors`, train this site alone for `rounds`, then evaluate that model."""
+
+    seed: str
+    rounds: int
+
+
+@final
+class FineTune(msgspec.Struct, frozen=True, tag="fine-tune"):
+    """Train `model.safetensors` and `kept.f32` on for `rounds`, for this site only; evaluate it.
+
+    The tuned model is in `update.f32` and `kept.f32` then.
+    """
 
     seed: str
     rounds: int
@@ -114,6 +131,7 @@ Request = (
     | Train
     | Evaluate
     | Alone
+    | FineTune
     | AskContract
     | Simulate
     | SimulateRound
@@ -152,7 +170,7 @@ class Trained(msgspec.Struct, frozen=True, tag="trained", forbid_unknown_fields=
 
 @final
 class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", forbid_unknown_fields=True):
-    """Answer to `Evaluate` and `Alone`: finite; a metric undefined here is absent."""
+    """Answer to `Evaluate`, `Alone`, `FineTune`: finite; a metric undefined here is absent."""
 
     metrics: dict[str, float]
 
@@ -193,13 +211,17 @@ class Simulating(msgspec.Struct, frozen=True, tag="simulating", forbid_unknown_f
 class RoundSimulated(
     msgspec.Struct, frozen=True, tag="round-simulated", forbid_unknown_fields=True
 ):
-    """Answer to `SimulateRound`: who took part, who failed and how, each member's metrics."""
+    """Answer to `SimulateRound`: who took part, who failed and how, each member's metrics.
+
+    tuned: metrics of each member's fine-tuned copy; empty when the study asks for none.
+    """
 
     round_no: int
     roster_count: int
     failed: dict[MemberId, Failed]
     model: Digest
     metrics: dict[MemberId, dict[str, float]]
+    tuned: dict[MemberId, dict[str, float]]
 
 
 Result = (
@@ -222,6 +244,7 @@ _ANSWERS: Final[dict[type[Request], type[Result]]] = {
     Train: Trained,
     Evaluate: Evaluated,
     Alone: Evaluated,
+    FineTune: Evaluated,
     AskContract: Contracted,
     Simulate: Simulating,
     SimulateRound: RoundSimulated,
@@ -246,9 +269,10 @@ def answer_fault(asked: Request, result: Result) -> str | None:
             return None if _plain(metrics) else "metrics without plain names"
         case Contracted() | Simulating():
             return None
-        case RoundSimulated(metrics=each, failed=failed, model=model):
-            names = all(map(is_slug, (*each, *failed))) and is_digest(model)
-            return None if names and all(map(_plain, each.values())) else "metrics without names"
+        case RoundSimulated(metrics=each, tuned=tuned, failed=failed, model=model):
+            names = all(map(is_slug, (*each, *tuned, *failed))) and is_digest(model)
+            plain = all(map(_plain, (*each.values(), *tuned.values())))
+            return None if names and plain else "metrics without names"
 
 
 def _plain(metrics: dict[str, float]) -> bool:

@@ -26,6 +26,7 @@ from comity.node.planning import read_study, write_model
 from comity.node.sandbox import Policy, Sandbox
 from comity.node.sandbox_faults import believed_line
 from comity.node.sandbox_wire import (
+    WORD_BYTES,
     AskContract,
     Contracted,
     RoundSimulated,
@@ -91,12 +92,16 @@ class MemberFailed(Struct, frozen=True):
 
 @final
 class RunSimulated(Struct, frozen=True):
-    """One run. metrics: after a round, of each member; model: digest after the last one."""
+    """One run. metrics: after a round, of each member; model: digest after the last one.
+
+    tuned: as metrics, of each member's fine-tuned copy; empty when the study asks for none.
+    """
 
     seed: int
     model: Digest
     metrics: dict[int, dict[MemberId, dict[str, float]]]
     failed: tuple[MemberFailed, ...]
+    tuned: dict[int, dict[MemberId, dict[str, float]]]
 
 
 @final
@@ -169,7 +174,7 @@ def simulate(
         work = Path(name)
         study = work / "study.py"
         study.write_bytes(read_study(file))
-        tables = wanted.tables
+        tables, limits = wanted.tables, limits or Limits()
         if not tables:
             contract, _ = contract_of_file(study, work, policy, file.name)
             rows = max(_TWIN_ROWS_MIN, _TWIN_ROWS_EACH * (wanted.members or MEMBERS))
@@ -179,7 +184,7 @@ def simulate(
             study, tables[0], work / "sandbox", policy=policy, limits=limits, more_data=tables[1:]
         )
         try:
-            return _simulated(sandbox, study, tables, wanted, tell, out)
+            return _simulated(sandbox, study, tables, wanted, limits, tell, out)
         except (StudyFault, DataFault) as fault:
             raise _with_words(fault, sandbox.notes_path, file.name) from None
         finally:
@@ -191,16 +196,21 @@ def _simulated(
     study: Path,
     tables: Sequence[Path],
     wanted: Wanted,
+    limits: Limits,
     tell: Tell,
     out: Path | None,
 ) -> Simulated:
     card = sandbox.describe()
+    if wanted.terms.cyclic and card.method.name == "scaffold":
+        raise Misconfigured("SCAFFOLD needs the sum of control variates; a cyclic order has none")
     rounds = wanted.rounds or card.rounds
     runs: list[RunSimulated] = []
     rows: Mapping[MemberId, int] = {}
     for place in range(wanted.seeds):
         rows = sandbox.ask(_request(wanted, tables, card.seed + place), Simulating).rows
+        _check_kept(card.kept_words, len(rows), limits)
         metrics: dict[int, dict[MemberId, dict[str, float]]] = {}
+        tuned: dict[int, dict[MemberId, dict[str, float]]] = {}
         failed: list[MemberFailed] = []
         model = Digest("")
         for number in range(1, rounds + 1):
@@ -210,12 +220,14 @@ def _simulated(
             done = sandbox.ask(SimulateRound(evaluate, keep=last), RoundSimulated)
             if evaluate:
                 metrics[number] = done.metrics
+            if done.tuned:
+                tuned[number] = done.tuned
             failed += _failed(study, done)
             model = done.model
             tell(place, number, rounds)
-        runs.append(RunSimulated(card.seed + place, model, metrics, tuple(failed)))
+        runs.append(RunSimulated(card.seed + place, model, metrics, tuple(failed), tuned))
     if out is not None:
-        write_model(card.layout, sandbox.vector_path, out)
+        write_model(card.model, sandbox.vector_path, out)
     return Simulated(
         name=card.name,
         rounds=rounds,
@@ -226,6 +238,16 @@ def _simulated(
         runs=tuple(runs),
         weak=sandbox.isolation.missing,
     )
+
+
+def _check_kept(words: int, members: int, limits: Limits) -> None:
+    """Raises Misconfigured when the file of what members keep would be longer than it may be."""
+    size = WORD_BYTES * words * members
+    if size > limits.file_bytes:
+        raise Misconfigured(
+            f"{members} members keep {size} bytes between rounds, at most {limits.file_bytes} may"
+            " lie in a file: take fewer members, or fewer own tensors"
+        )
 
 
 def _request(wanted: Wanted, tables: Sequence[Path], seed: int) -> Simulate:
