@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bench.rounds import TABLE, measure_rounds, write_study
 
 from comity.errors import DataFault, Misconfigured, Raised, StudyFault, StudyFaultKind
+from comity.learning.local import first_kept, seen
+from comity.learning.model import read_header
 from comity.learning.simulate import Terms
+from comity.node.evaluating import evaluate
 from comity.node.isolation import Limits
+from comity.node.sandbox_simulation import KeptOfMembers
 from comity.node.simulating import Wanted, simulate
 from comity.values import MemberId
 from tests.e2e.prepared import Make
 from tests.e2e.prepared import commons as commons
 from tests.e2e.small_study import study_text, table_of
+from tests.e2e.test_rounds import Plain
 
 
 def place(folder: Path, text: str, count: int = 4) -> tuple[Path, tuple[Path, ...]]:
@@ -28,27 +35,58 @@ def place(folder: Path, text: str, count: int = 4) -> tuple[Path, tuple[Path, ..
     return study, tables
 
 
+OWN = {"own": ", own=True"}
+SCAFFOLD = {"method": "method=Scaffold(steps=5, lr=0.5, range=0.25),"}
+PROXIMAL = {
+    "method": "method=FedProx(mu=0.5),",
+    "twist": "after = {k: v - np.float32(pull.proximal) * weights[k] for k, v in after.items()}",
+}
+EVERYTHING = {"method": SCAFFOLD["method"] + " fine_tuning=2,", **OWN}
+
+
+def text_of(settings: dict[str, str], rounds: int = 3) -> str:
+    return study_text(method=settings.get("method", ""), own=settings.get("own", ""), rounds=rounds)
+
+
 @pytest.mark.parametrize(
-    ("count", "weights", "weight_max", "rule"),
+    ("count", "weights", "weight_max", "rule", "settings"),
     [
-        (3, "equal", 1, "FedAvg()"),
-        (4, "declared", 64, "FedAdam(server_lr=0.1)"),
-        (5, "hidden", 4, "FedYogi(server_lr=0.1)"),
+        (3, "equal", 1, "FedAvg()", {}),
+        (4, "declared", 64, "FedAdam(server_lr=0.1)", {}),
+        (5, "hidden", 4, "FedYogi(server_lr=0.1)", {}),
+        (3, "hidden", 4, "Nesterov()", PROXIMAL),
+        (3, "equal", 1, "Momentum()", SCAFFOLD),
+        (3, "declared", 64, "FedAvg()", OWN),
+        (4, "hidden", 4, "FedAdam(server_lr=0.1)", EVERYTHING),
     ],
 )
 def test_a_simulation_gives_the_bits_that_nodes_accept(
-    commons: Make, tmp_path: Path, count: int, weights: str, weight_max: int, rule: str
+    commons: Make,
+    tmp_path: Path,
+    count: int,
+    weights: str,
+    weight_max: int,
+    rule: str,
+    settings: dict[str, str],
 ) -> None:
-    """Real nodes, host, log and sandboxes; `simulate`, plain and secure, beside them."""
-    prepared = commons(count, weights=weights, weight_max=weight_max, rule=rule)
+    """Real nodes, host, log and sandboxes; `simulate`, plain and secure, beside them.
+
+    What each site scores is the same too, with its own tensors and its fine-tuned copy.
+    """
+    prepared = commons(count, weights=weights, weight_max=weight_max, rule=rule, **settings)
     with prepared.world(tmp_path / "world") as world:
         world.settle()
         assert world.study.finished
         accepted = [result.model for result in world.study.results]
+        scored = {desk.station.member: evaluate(desk.station, "small") for desk in world.desks}
     study, tables = place(tmp_path, prepared.text, count)
     for secure in (False, True):
-        wanted = Wanted(tables=tables, terms=Terms(secure=secure))
-        assert simulate(study, wanted).runs[0].model == accepted[-1]
+        run = simulate(study, Wanted(tables=tables, terms=Terms(secure=secure))).runs[0]
+        assert run.model == accepted[-1]
+        assert run.metrics == {3: {member: each.together for member, each in scored.items()}}
+        tuned = {member: each.tuned for member, each in scored.items() if each.tuned}
+        assert run.tuned == ({3: tuned} if tuned else {})
+        assert bool(tuned) == (settings is EVERYTHING)
         first = Wanted(tables=tables, rounds=1, terms=Terms(secure=secure))
         assert simulate(study, first).runs[0].model == accepted[0]
     fewer = simulate(study, Wanted(tables=tables[:3], rounds=1)).runs[0].model
@@ -66,6 +104,88 @@ def test_a_simulation_gives_the_bits_of_real_processes(tmp_path: Path) -> None:
     for secure in (False, True):
         done = simulate(study, Wanted(tables=tables, terms=Terms(secure=secure)))
         assert done.runs[0].model == measured.models[-1]
+
+
+SOMETIMES = "if len(table) == 4 and rng.integers(2): raise ValueError"
+"""m2 fails in a round whose dice say so; the others throw none of these."""
+
+
+def test_a_round_without_a_member_moves_nothing_it_keeps(tmp_path: Path) -> None:
+    """Beside the rounds of one party that sees all, which are those of nodes (tests/e2e)."""
+    step = '    step = np.float32(np.mean(table["x"]) / 10)'
+    text = text_of({**SCAFFOLD, **OWN}, rounds=6)
+    text = text.replace(step, f"    {SOMETIMES}\n{step}")
+    study, tables = place(tmp_path, text)
+    run = simulate(study, Wanted(tables=tables, evaluate_every=1)).runs[0]
+    away = {each.round_no for each in run.failed}
+    assert away and away < set(range(1, 6)), "it is away, and comes back"
+    assert {each.member for each in run.failed} == {"m2"}
+    plain = Plain(text)
+    for number in range(1, 7):
+        plain.round(number, 4, (0, 1, 3) if number in away else (0, 1, 2, 3))
+        for index in range(4):
+            kept = plain.kept.get(index, first_kept(plain.study))
+            whole = seen(plain.study.study, plain.shared.model, kept)
+            found = run.metrics[number][MemberId(f"m{index}")]
+            assert found == {"first": whole["b"][0], "own": whole["a"][0, 0]}
+    assert run.model == plain.digests()[0]
+
+
+def test_each_run_begins_with_nothing_kept(tmp_path: Path) -> None:
+    text = text_of(EVERYTHING)
+    study, tables = place(tmp_path, text)
+    second = simulate(study, Wanted(tables=tables, seeds=2)).runs[1]
+    study.write_text(text.replace('name="small",', 'name="small", seed=1,'))
+    assert simulate(study, Wanted(tables=tables)).runs[0] == second
+
+
+def test_out_holds_the_shared_tensors_alone(tmp_path: Path) -> None:
+    study, tables = place(tmp_path, text_of(EVERYTHING))
+    out = tmp_path / "model.safetensors"
+    done = simulate(study, Wanted(tables=tables), out=out)
+    raw = out.read_bytes()
+    assert hashlib.sha256(raw).hexdigest() == done.runs[0].model
+    assert [tensor.name for tensor in read_header(raw, len(raw))] == ["b"]
+
+
+def test_what_members_keep_takes_no_memory(tmp_path: Path) -> None:
+    """Peaks with 5 and 50 members that keep a million numbers each, within a tenth."""
+
+    def peak(count: int) -> int:
+        members = [MemberId(f"m{number}") for number in range(count)]
+        file = tmp_path / "kept.f32"
+        file.touch()
+        kept = KeptOfMembers(file, np.zeros(1_000_000, np.float32), members)
+        tracemalloc.start()
+        for number, member in enumerate(members):
+            assert not kept.of(member).any()
+            kept.put(member, np.full(1_000_000, number, np.float32))
+        for number, member in enumerate(members):
+            assert (kept.of(member) == number).all()
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    few, many = peak(5), peak(50)
+    assert few > 4_000_000 and abs(many - few) < few / 10
+
+
+def test_more_than_a_file_may_hold_is_refused(tmp_path: Path) -> None:
+    study, tables = place(tmp_path, text_of(EVERYTHING))
+    with pytest.raises(Misconfigured, match="4 members keep 736 bytes"):
+        simulate(study, Wanted(tables=tables), limits=Limits(file_bytes=700))
+
+
+def test_a_cyclic_order_carries_own_tensors_and_refuses_scaffold(tmp_path: Path) -> None:
+    """Each has its own still; and c would be a sum, which there is none of."""
+    study, tables = place(tmp_path, text_of(OWN))
+    cyclic = Wanted(tables=tables, terms=Terms(cyclic=True))
+    scores = simulate(study, cyclic).runs[0].metrics[3]
+    assert len({each["own"] for each in scores.values()}) == 4
+    assert len({each["first"] for each in scores.values()}) == 1
+    study.write_text(text_of(SCAFFOLD))
+    with pytest.raises(Misconfigured, match="SCAFFOLD needs the sum"):
+        simulate(study, cyclic)
 
 
 def test_out_holds_the_model_whose_digest_is_shown(tmp_path: Path) -> None:
