@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup check test test-all nightly demo bench vectors docs lock clean
+.PHONY: setup check test test-all nightly demo bench tables vectors docs lock clean
 
 setup: $(READY)
 
@@ -38,6 +38,9 @@ demo: setup
 
 bench: setup
 	@$(BIN)/python -m bench.run
+
+tables: setup
+	@$(BIN)/python -m bench.tables
 
 vectors: setup
 	$(BIN)/python -m tests.vectors.make_vectors

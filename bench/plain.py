@@ -22,11 +22,11 @@ from comity.aggregation.ring import (
     q_max,
 )
 from comity.learning.model import model_bytes, to_flat, to_tensors
+from comity.learning.seeds import rounding_seed, training_seed
 from comity.learning.steps import Float32Array, Float64Array, first_moments, step_chunk
 from comity.learning.study import LoadedStudy, layout_of, load
 from comity.learning.tables import Reading, inspect_table
 from comity.learning.training import clipped, generator
-from comity.node.practice import rounding_seed, training_seed
 from comity.values import MemberId, sha256
 
 
@@ -83,7 +83,7 @@ def _train(
             after, _ = loaded.train(to_tensors(layout, flat), reading.table, rng)
             updates.append(to_flat(layout, after) - flat)
         if quantised:
-            mean = _quantised_mean(loaded, updates, members, round_no)
+            mean = quantised_mean(loaded, updates, members, round_no)
         else:
             mean = np.mean([clipped(layout, u.astype(np.float64)) for u in updates], axis=0)
         flat, moments = step_chunk(study.rule, flat, moments, mean)
@@ -91,9 +91,10 @@ def _train(
     return models
 
 
-def _quantised_mean(
+def quantised_mean(
     loaded: LoadedStudy, updates: list[Float32Array], members: list[MemberId], round_no: int
 ) -> Float64Array:
+    """The mean of updates with equal weights, quantised and decoded as the commons does."""
     layout, n = layout_of(loaded.study), len(members)
     seeds = [rounding_seed(loaded.study.seed, member, round_no) for member in members]
     quantisers = [Quantiser(layout, n, 1, 1, seed) for seed in seeds]

@@ -2,9 +2,9 @@
 
     python -m bench.run [--quick] [--only NAME ...] [--folder DIR]
 
-All but sim runs in real processes on loopback, each next to its floor in the same run. NAME is
-small, big, memory, replay, takeover, same, storm or sim. The exit status says whether it could be
-measured, not whether targets are met: a shared machine is no judge.
+All but sim and simulate run in real processes on loopback, each next to its floor in the same run.
+NAME is small, big, memory, replay, takeover, same, storm, sim or simulate. The exit status says
+whether it could be measured, not whether targets are met: a shared machine is no judge.
 """
 
 from __future__ import annotations
@@ -29,47 +29,28 @@ from bench.plain import train_plain
 from bench.replay import MORE
 from bench.rounds import TABLE, WORD_BYTES, Measured, measure_rounds, write_study
 from bench.sim import measure_sim
+from bench.simulate import compare
+from bench.sizes import (
+    DEARER_MAX,
+    FLOORS_MAX,
+    FULL,
+    HOST_VECTORS_APART_MAX,
+    HOST_VECTORS_MAX,
+    JOIN_S_MAX,
+    NODE_VECTORS_MAX,
+    QUICK,
+    QUIET_LOAD,
+    REPLAY_S_MAX,
+    ROUND_S_MAX,
+    SIMULATED_MAX,
+    SIMULATED_PER_S_MIN,
+    STORM_EVERY_S,
+    TAKEOVER_S_MAX,
+    Sizes,
+)
 from bench.storm import measure_storm
 from bench.table import Row, about, in_vectors, print_rows, processor_times, spread
 from comity.values import words_of_vector
-
-ROUND_S_MAX: Final = 0.30
-FLOORS_MAX: Final = 2.5
-HOST_VECTORS_MAX: Final = 1.5
-HOST_VECTORS_APART_MAX: Final = 0.25
-"""How far the host's peaks with few and many members may lie apart to count as the same."""
-NODE_VECTORS_MAX: Final = 2.5
-REPLAY_S_MAX: Final = 15.0
-TAKEOVER_S_MAX: Final = 10.0
-JOIN_S_MAX: Final = 30.0
-SIMULATED_PER_S_MIN: Final = 20.0
-DEARER_MAX: Final = 1.5
-"""How much dearer an entry may be after the replay than during it, to count as incremental."""
-QUIET_LOAD: Final = 0.5
-STORM_EVERY_S: Final = 2.0
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What is measured. Rounds count those after the first; floor rounds come before and after."""
-
-    members: int
-    many: int
-    small: int
-    small_rounds: int
-    big: int
-    big_rounds: int
-    many_rounds: int
-    floor_rounds: int
-    statements: int
-    storm_members: int
-    storm_rounds: int
-    simulated: int
-
-
-FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000, 4, 30, 40)
-QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300, 3, 3, 2)
 
 
 @final
@@ -297,6 +278,39 @@ class Bench:
             )
         ]
 
+    def simulate(self) -> list[Row]:
+        """A simulation against a bare loop that does the same local steps."""
+        sizes = self.sizes
+        found = compare(sizes.partitions, sizes.partition_rounds)
+        ratio = statistics.median(found.simulated) / statistics.median(found.bare)
+        rounds = f"{sizes.partition_rounds} rounds"
+        return [
+            Row(
+                f"a simulated round, processor time: {about(sizes.partitions, found.parameters)}",
+                spread(found.simulated),
+                f"bare loop {spread(found.bare)}",
+                f"{ratio:.3f}",
+                f"at most {SIMULATED_MAX} of the loop",
+                ratio <= SIMULATED_MAX,
+            ),
+            Row(
+                f"its model after each of {rounds}, beside a loop that quantises",
+                "the same bits" if found.same else "other bits",
+                "",
+                "",
+                "the same bits",
+                found.same,
+            ),
+            Row(
+                f"the same after {rounds}, beside the bare loop",
+                f"{found.apart:.2g} apart",
+                "",
+                "",
+                f"at most {found.apart_max:.2g}",
+                found.apart <= found.apart_max,
+            ),
+        ]
+
     def _beside_floor(
         self, name: str, parameters: int, rounds: int
     ) -> tuple[list[float], Measured]:
@@ -338,6 +352,7 @@ NAMES: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "same": Bench.same,
     "storm": Bench.storm,
     "sim": Bench.sim,
+    "simulate": Bench.simulate,
 }
 
 

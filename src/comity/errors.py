@@ -170,13 +170,58 @@ class StudyFaultKind(Enum):
     BAD_OUTPUT = "bad-output"
 
 
-class StudyFault(ComityError):
-    """The study's own code failed. `where`: file and line of the study, or "" when unknown."""
+class Raised(Enum):
+    """Which exception ended a study's code: the nearest of a fixed list, never a name of its own.
 
-    def __init__(self, kind: StudyFaultKind, message: str, where: str = "") -> None:
+    `NOTHING`: none did; what the study gave was not what it may give, or its process was ended.
+    """
+
+    NOTHING = "nothing"
+    ARITHMETIC = "ArithmeticError"
+    ASSERTION = "AssertionError"
+    ATTRIBUTE = "AttributeError"
+    IMPORT = "ImportError"
+    INDEX = "IndexError"
+    KEY = "KeyError"
+    MEMORY = "MemoryError"
+    NAME = "NameError"
+    OS = "OSError"
+    PERMISSION = "PermissionError"
+    RECURSION = "RecursionError"
+    RUNTIME = "RuntimeError"
+    SYNTAX = "SyntaxError"
+    SYSTEM_EXIT = "SystemExit"
+    TYPE = "TypeError"
+    VALUE = "ValueError"
+    ZERO_DIVISION = "ZeroDivisionError"
+    OTHER = "other"
+
+
+class StudyFault(ComityError):
+    """The study's own code failed.
+
+    Args:
+        kind: how.
+        message: for whoever runs it; nothing of the study's own text.
+        where: file and line of the study, or "" when unknown.
+        line: of the study file, from 1; 0 when unknown.
+        raised: which exception ended it.
+    """
+
+    def __init__(
+        self,
+        kind: StudyFaultKind,
+        message: str,
+        where: str = "",
+        *,
+        line: int = 0,
+        raised: Raised = Raised.NOTHING,
+    ) -> None:
         super().__init__(f"{message}{f' at {where}' if where else ''} [{kind.value}]")
         self.kind = kind
         self.where = where
+        self.line = line
+        self.raised = raised
 
 
 class DataFault(ComityError):

@@ -166,6 +166,14 @@ def test_a_running_node_grants_the_wish_and_needs_no_passphrase(
         assert bold.code == ExitCode.AGAINST_RULES and "[study-out-of-bounds]" in bold.err
         watched = comity("study", "watch", "my-study", *folder, "--json").json()
         assert (watched["phase"], watched["results_count"]) == ("waiting", 0)
+        failed = comity("study", "failures", "my-study", *folder)
+        assert failed.code == ExitCode.DONE and "0 failures here" in failed.out, failed.err
+        made = comity("data", "twin", file, "--rows", 20, "--out", tmp_path / "twin.csv")
+        assert made.code == ExitCode.DONE, made.err
+        fits = comity("data", "check", "my-study", "--data", tmp_path / "twin.csv", *folder)
+        assert fits.code == ExitCode.DONE and "20 rows, fits" in fits.out, fits.err
+        unnamed = comity("data", "check", "my-study", *folder)
+        assert unnamed.code == ExitCode.USAGE and "0 data sets" in unnamed.err
         # The folder is the running node's: nobody else opens it.
         second = comity("node", "run", *folder, PLAIN)
         assert second.code == ExitCode.FAILED and "Traceback" not in second.err

@@ -50,6 +50,10 @@ EXPECTED = {
     "host status",
     "node run",
     "data add",
+    "data check",
+    "data twin",
+    "simulate",
+    "study failures",
     "study new",
     "study check",
     "study register",
@@ -196,6 +200,27 @@ def test_a_study_file_is_tried_on_a_table(comity: Terminal, tmp_path: Path) -> N
     table.write_text("age,smoker,ill,part\n50,perhaps,no,train\n")
     ran = comity("study", "check", file, "--data", table, "--weak-sandbox")
     assert ran.code == ExitCode.FAILED and "row" in ran.err and "perhaps" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("recipe", "method", "own"),
+    [
+        ("scaffold", "scaffold", []),
+        ("own_head", "plain", ["intercept"]),
+        ("perceptron", "plain", ["outer", "intercept"]),
+    ],
+)
+def test_recipes_of_methods_are_copied_and_tried(
+    comity: Terminal, tmp_path: Path, recipe: str, method: str, own: list[str]
+) -> None:
+    file, table = tmp_path / "study.py", tmp_path / "t.csv"
+    table.write_text("age,smoker,ill,part\n50,yes,no,train\n60,no,yes,test\n")
+    assert comity("study", "new", file, "--recipe", recipe).code == ExitCode.DONE
+    tried = ("study", "check", file, "--data", table, "--weak-sandbox")
+    found = comity(*tried, "--json").json()
+    assert (found["method"], found["own"]) == (method, own)
+    told = comity(*tried).out
+    assert f"method {method}" in told and ("never leaves a site" in told) == bool(own)
 
 
 def test_verify_says_why_a_folder_is_none(comity: Terminal, tmp_path: Path) -> None:

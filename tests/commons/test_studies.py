@@ -111,6 +111,7 @@ ADAM = UpdateRule(
     beta2_millionths=1,
     tau_trillionths=1,
 )
+NESTEROV = UpdateRule(name="nesterov", server_lr_millionths=700_000, beta1_millionths=900_000)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +143,11 @@ ADAM = UpdateRule(
             {"rule": msgspec.structs.replace(ADAM, name="fedadagrad"), "moments": digest("m")},
             "beta2",
         ),
+        ({"rule": NESTEROV}, "moments"),
+        (
+            {"rule": msgspec.structs.replace(NESTEROV, tau_trillionths=1), "moments": digest("m")},
+            "tau",
+        ),
     ],
 )
 def test_a_plan_outside_the_bounds_is_void(
@@ -162,6 +168,7 @@ def test_a_plan_outside_the_bounds_is_void(
         {"deadlines": Deadlines(1, 1, 1, 1, 1, 1, 1, DAY_S)},
         {"weights": "hidden", "weight_max": 2**31 // 20 // 16},
         {"rule": ADAM, "moments": digest("moments")},
+        {"rule": NESTEROV, "moments": digest("moments")},
         {"model": NOTHING},
     ],
 )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-import numpy as np
-
 from comity.aggregation.layout import Layout
-from comity.learning.model import to_flat, to_tensors
+from comity.learning.local import Learned, Shared, learn
 from comity.learning.steps import Float32Array
 from comity.learning.study import LoadedStudy, layout_of, load
 from comity.learning.tables import Reading, inspect_table
@@ -17,17 +15,19 @@ _TEXT = """
 \"\"\"Every number moves by the dice of the round and the rows of the site.\"\"\"
 
 import numpy as np
-from comity.learning import Column, FedAdagrad, FedAdam, FedAvg, FedYogi, Study, Tensor
+from comity.learning import Column, FedAdagrad, FedAdam, FedAvg, FedProx, FedYogi, Momentum
+from comity.learning import Nesterov, Scaffold, Study, Tensor
 
 STUDY = Study(
     name="small",
     title="A small study",
     columns=(Column("x", "real"),),
-    tensors=(Tensor("a", (3, 2), range=0.5), Tensor("b", (<numbers>,), range=0.25)),
+    tensors=(Tensor("a", (3, 2), range=0.5<own>), Tensor("b", (<numbers>,), range=0.25)),
     rounds=<rounds>,
     rule=<rule>,
     weights="<weights>",
     weight_max=<weight_max>,
+    <method>
 )
 
 
@@ -39,10 +39,10 @@ def initial(seed):
     }
 
 
-def train(weights, table, rng):
+def train(weights, table, rng, pull):
     step = np.float32(np.mean(table["x"]) / 10)
     after = {
-        name: old + step * rng.uniform(-1, 1, old.shape).astype(np.float32)
+        name: old + step * rng.uniform(-1, 1, old.shape).astype(np.float32) - pull.offset[name]
         for name, old in weights.items()
     }
     <twist>
@@ -50,7 +50,7 @@ def train(weights, table, rng):
 
 
 def evaluate(weights, table):
-    return {"first": float(weights["b"][0])}
+    return {"first": float(weights["b"][0]), "own": float(weights["a"][0, 0])}
 """
 
 
@@ -62,8 +62,13 @@ def study_text(
     weights: str = "equal",
     weight_max: int = 1,
     twist: str = "",
+    method: str = "",
+    own: str = "",
 ) -> str:
-    """The study file. twist: one more line of `train`."""
+    """The study file. twist: one more line of `train`. method: one more setting of the study.
+
+    own: ", own=True" makes the tensor a each site's own.
+    """
     text = _TEXT
     settings = {
         "numbers": str(numbers),
@@ -72,6 +77,8 @@ def study_text(
         "weights": weights,
         "weight_max": str(weight_max),
         "twist": twist,
+        "method": method,
+        "own": own,
     }
     for name, setting in settings.items():
         text = text.replace(f"<{name}>", setting)
@@ -91,13 +98,12 @@ def loaded(text: str) -> LoadedStudy:
 
 
 def plain_update(
-    study: LoadedStudy, layout: Layout, before: Float32Array, table: bytes, seed: bytes
-) -> tuple[Float32Array, int]:
-    """(update, rows) of one site: what its study process must give for the same seed."""
+    study: LoadedStudy, shared: Shared, kept: Float32Array, table: bytes, seed: bytes
+) -> Learned:
+    """What one site's study process must give for the same seed."""
     reading = inspect_table(study.study.columns, table)
     assert isinstance(reading, Reading)
-    after, count = study.train(to_tensors(layout, before), reading.table, generator(seed))
-    return np.subtract(to_flat(layout, after), before), count
+    return learn(study, reading.table, shared, kept, generator(seed))
 
 
 def layout_of_text(text: str) -> Layout:

@@ -12,8 +12,8 @@ import pytest
 
 from comity.aggregation.stages import Committed, Joined, Ready, Started
 from comity.commons.attempts import Readying, opened_of
-from comity.node.models import layout_of
-from comity.node.practice import training_seed
+from comity.learning.local import first_kept
+from comity.learning.seeds import training_seed
 from comity.node.stages import scope_of, stage_of
 from comity.storage.ports import Attempt
 from comity.values import MemberId, sha256
@@ -118,7 +118,6 @@ def test_nothing_about_one_member_leaves_it_in_clear(commons: Make, tmp_path: Pa
                 return False
 
         world.run(lambda: looked() or bool(world.study.results))
-        layout = layout_of(world.desk("m0").station, world.study)
         everything = b"".join([*blobs.values(), *world.leaves()])
         payloads = b"".join(
             base64.b64decode(leaf.split(b'"payload":"')[1].split(b'"')[0])
@@ -126,15 +125,16 @@ def test_nothing_about_one_member_leaves_it_in_clear(commons: Make, tmp_path: Pa
         )
         first = world.study.register.plan.model
         assert first.encode() in payloads
-        model = plain.model
+        shared = plain.shared
         same_as_plain(world, plain, ALL, 4)
         study = loaded(prepared.text)
         for place in ALL:
             seed = training_seed(0, MemberId(f"m{place}"), 1)
-            update, rows = plain_update(study, layout, model, table_of(place), seed)
+            learned = plain_update(study, shared, first_kept(study), table_of(place), seed)
+            update, rows = learned.update, learned.example_count
             for at in range(update.size - 2):
                 assert update[at : at + 2].tobytes() not in everything
-            after = (model + update).tobytes()
+            after = (shared.model + update).tobytes()
             assert after[:16] not in everything
             for said in world.log():
                 if said.author == f"m{place}" and said.body.tag.startswith("round."):
@@ -171,8 +171,8 @@ def test_the_notes_of_a_round_hold_no_secret(
     plain = Plain(prepared.text)
     for place in ALL:
         seed = training_seed(0, MemberId(f"m{place}"), 1)
-        update, _ = plain_update(plain.study, plain.layout, plain.model, table_of(place), seed)
-        for number in update:
+        kept = first_kept(plain.study)
+        for number in plain_update(plain.study, plain.shared, kept, table_of(place), seed).update:
             assert repr(float(number))[:9].encode() not in text
 
 

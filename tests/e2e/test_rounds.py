@@ -11,9 +11,10 @@ import pytest
 from comity.aggregation.layout import Layout
 from comity.aggregation.ring import Quantiser, chunk_count, data_range, q_max
 from comity.commons.state import Accepted
-from comity.learning.model import model_bytes, read_model, to_flat
-from comity.learning.steps import FedAvg, Float32Array, first_moments, step_chunk
-from comity.node.practice import rounding_seed, training_seed
+from comity.learning.local import first_kept, first_shared, next_shared
+from comity.learning.model import model_bytes, read_model
+from comity.learning.seeds import rounding_seed, training_seed
+from comity.learning.steps import FedAvg, Float32Array
 from comity.values import CHUNK_WORDS, HEADER_WORDS, Digest, MemberId, sha256
 from tests.e2e.prepared import Make
 from tests.e2e.small_study import layout_of_text, loaded, plain_update, table_of
@@ -28,8 +29,8 @@ class Plain:
     def __init__(self, text: str) -> None:
         self.study, self.layout = loaded(text), layout_of_text(text)
         self.rule = self.study.study.rule
-        self.model = to_flat(self.layout, self.study.initial(self.study.study.seed))
-        self.moments = first_moments(self.rule, self.layout.data_words)
+        self.shared = first_shared(self.study)
+        self.kept: dict[int, Float32Array] = {}
 
     def round(self, number: int, count: int, took_part: tuple[int, ...]) -> None:
         """Sum the quantised updates of these places in a commons of `count`, and step."""
@@ -38,17 +39,19 @@ class Plain:
         weights = 0
         for place in took_part:
             member = MemberId(f"m{place}")
-            update, rows = plain_update(
+            learned = plain_update(
                 self.study,
-                self.layout,
-                self.model,
+                self.shared,
+                self.kept.get(place, first_kept(self.study)),
                 table_of(place),
                 training_seed(seed, member, number),
             )
-            weight = 1 if self.study.study.weights == "equal" else min(rows, weight_max)
+            self.kept[place] = learned.kept
+            equal = self.study.study.weights == "equal"
+            weight = 1 if equal else min(learned.example_count, weight_max)
             rounding = rounding_seed(seed, member, number)
             quantiser = Quantiser(self.layout, count, weight, weight_max, rounding)
-            total += whole_vector(quantiser, self.layout, update)
+            total += whole_vector(quantiser, self.layout, learned.update)
             weights += weight
         mean = np.empty(self.layout.data_words, np.float64)
         at = 0
@@ -57,15 +60,13 @@ class Plain:
             part = slice(at, at + segment.words)
             mean[part] = total[part].astype(np.float64) * scale
             at += segment.words
-        self.model, self.moments = step_chunk(self.rule, self.model, self.moments, mean)
+        self.shared = next_shared(self.study.study, self.shared, mean)
 
     def digests(self) -> tuple[Digest, Digest | None]:
-        """Of the model file and the moments file."""
-        moments = b"".join(part.tobytes() for part in self.moments)
-        return (
-            sha256(model_bytes(self.layout, self.model)),
-            sha256(moments) if self.moments else None,
-        )
+        """Of the model file and the file of the rule's state."""
+        state = b"".join(part.tobytes() for part in self.shared.state)
+        model = model_bytes(self.study.study.parts.model, self.shared.model)
+        return sha256(model), sha256(state) if state else None
 
 
 def whole_vector(quantiser: Quantiser, layout: Layout, update: Float32Array) -> Whole:
@@ -92,6 +93,7 @@ def same_as_plain(world: World, plain: Plain, took_part: tuple[int, ...], count:
         (3, "equal", 1, "FedAvg()"),
         (4, "declared", 64, "FedAdam(server_lr=0.1)"),
         (5, "hidden", 4, "FedYogi(server_lr=0.1)"),
+        (3, "hidden", 4, "Nesterov()"),
     ],
 )
 def test_the_secure_result_is_the_plain_one(

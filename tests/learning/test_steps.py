@@ -26,6 +26,8 @@ from comity.learning.steps import (
     FedYogi,
     Float32Array,
     Float64Array,
+    Momentum,
+    Nesterov,
     Rule,
     RuleCard,
     first_moments,
@@ -43,6 +45,8 @@ RULES: dict[str, Rule] = {
     "fedadam": FedAdam(0.01, 0.9, 0.999, 1e-8),
     "fedyogi": FedYogi(0.01, 0.9, 0.99, 1e-3),
     "fedadagrad": FedAdagrad(0.316228, 0.9, 1e-8),
+    "momentum": Momentum(0.5, 0.9),
+    "nesterov": Nesterov(0.7, 0.9),
 }
 
 
@@ -109,6 +113,17 @@ def test_rules_follow_their_formulas() -> None:
         np.testing.assert_allclose(moments[1], v, rtol=1e-6)
     after, moments = step_chunk(FedAvg(), weights, (), mean)
     assert after.tolist() == [1.25, -2.5] and moments == ()
+    speed = 0.9 * state[0] + mean
+    steps_of = ((Momentum(0.5, 0.9), speed), (Nesterov(0.5, 0.9), 0.9 * speed + mean))
+    for with_speed, step in steps_of:
+        after, moments = step_chunk(with_speed, weights, state[:1], mean)
+        np.testing.assert_allclose(after, weights + 0.5 * step, rtol=1e-6)
+        np.testing.assert_allclose(moments[0], speed, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rule", [Momentum(0.7, 0.0), Nesterov(0.7, 0.0)])
+def test_momentum_with_beta_zero_is_fedavg_to_the_bit(rule: Rule) -> None:
+    assert run(rule)[0].tobytes() == run(FedAvg(0.7))[0].tobytes()
 
 
 def test_a_step_changes_nothing_that_it_is_given() -> None:
@@ -150,6 +165,7 @@ def test_only_element_wise_calls_are_used() -> None:
 
 def test_first_moments_start_at_zero_and_tau_squared() -> None:
     assert first_moments(FedAvg(), 3) == () and moments_count(FedAvg()) == 0
+    assert [moment.tolist() for moment in first_moments(Nesterov(), 3)] == [[0, 0, 0]]
     m, v = first_moments(FedAdam(tau=1e-3), 3)
     assert m.tolist() == [0, 0, 0]
     assert v.tolist() == [float(np.float32(1e-6))] * 3
@@ -161,7 +177,7 @@ def test_a_rule_comes_back_from_its_whole_numbers(rule: Rule) -> None:
 
 
 @given(
-    st.sampled_from(["fedavg", "fedadam", "fedyogi", "fedadagrad"]),
+    st.sampled_from(["fedavg", "fedadam", "fedyogi", "fedadagrad", "momentum", "nesterov"]),
     st.lists(st.integers(-5, 2 * 10**12), min_size=4, max_size=4),
 )
 def test_any_card_is_a_rule_or_malformed(name: str, numbers: list[int]) -> None:
@@ -178,6 +194,8 @@ def test_any_card_is_a_rule_or_malformed(name: str, numbers: list[int]) -> None:
         RuleCard("fedadagrad", 10_000, 900_000, 1, 10_000),
         RuleCard("fedadam", 10_000, 1_000_000, 999_000, 10_000),
         RuleCard("fedyogi", 10_000, 900_000, 999_000, 0),
+        RuleCard("momentum", 10_000, 1_000_000, 0, 0),
+        RuleCard("nesterov", 10_000, 900_000, 0, 1),
     ],
 )
 def test_cards_no_study_can_declare_are_malformed(card: RuleCard) -> None:
@@ -195,6 +213,8 @@ def test_settings_finer_than_a_millionth_are_refused() -> None:
         lambda: FedAdam(beta2=-0.1),
         lambda: FedYogi(tau=0.0),
         lambda: FedAdagrad(tau=1e-13),
+        lambda: Momentum(beta=1.0),
+        lambda: Nesterov(server_lr=0.0),
     ):
         with pytest.raises(StudyFault):
             make()

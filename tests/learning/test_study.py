@@ -152,14 +152,14 @@ def test_cards_that_no_study_file_gives_are_found() -> None:
         assert card_fault(msgspec.structs.replace(good, **changes)) is not None
 
 
-@pytest.mark.parametrize("name", ["heart", "breast", "minimal", "bench"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.py")))
 def test_every_recipe_loads_and_begins(name: str) -> None:
     loaded = load(runpy.run_path(str(RECIPES / f"{name}.py")))
     card = describe(loaded.study)
     assert card_fault(card) is None
     first = loaded.initial(loaded.study.seed)
     assert {key: value.shape for key, value in first.items()} == {
-        segment.name: segment.shape for segment in card.layout.segments
+        segment.name: segment.shape for segment in (*card.model.segments, *card.own)
     }
     assert all(tensor.dtype == np.float32 for tensor in first.values())
 

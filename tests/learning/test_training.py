@@ -1,4 +1,4 @@
-"""Local training: gradients against finite differences, batches, FedProx, training alone."""
+"""Local training: gradients against finite differences, batches, FedProx."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from comity.aggregation.layout import Layout, Segment
-from comity.learning.steps import FedAdam, FedAvg, Float64Array
-from comity.learning.study import Tensors
+from comity.learning.steps import Float64Array
 from comity.learning.training import (
     Logistic,
-    alone,
     batches,
     clipped,
     first_weights,
@@ -104,19 +102,3 @@ LAYOUT = Layout((Segment("w", "real", (2,), 1, 0), Segment("b", "real", (1,), 1,
 
 def test_an_update_is_held_within_each_tensors_range() -> None:
     assert clipped(LAYOUT, np.array([5.0, -0.5, -1.0])).tolist() == [1.0, -0.5, -0.25]
-
-
-def test_training_alone_is_the_same_method_with_one_member() -> None:
-    seen: list[float] = []
-
-    def train(weights: Tensors, rng: np.random.Generator) -> tuple[Tensors, int]:
-        seen.append(rng.random())
-        return {"w": weights["w"] + np.float32(0.5), "b": weights["b"] + np.float32(0.5)}, 9
-
-    first = np.zeros(3, np.float32)
-    seeds = [bytes([number]) * 32 for number in range(3)]
-    after = alone(LAYOUT, FedAvg(), first, train, iter(seeds))
-    assert after.tolist() == [1.5, 1.5, 0.75]
-    assert seen == [generator(seed).random() for seed in seeds]
-    adam = alone(LAYOUT, FedAdam(0.5), first, train, iter(seeds[:1]))
-    assert adam[0] == pytest.approx(0.5 * 0.05 / (0.001 * 0.25) ** 0.5, rel=1e-5)

@@ -91,7 +91,7 @@ def answers(sandbox: Sandbox) -> bool:
 
 def place_model(sandbox: Sandbox, card: StudyCard) -> None:
     first = np.fromfile(sandbox.initial(), "<f4")
-    sandbox.model_path.write_bytes(model_bytes(card.layout, first))
+    sandbox.model_path.write_bytes(model_bytes(card.model, first))
 
 
 def opened(folder: Path) -> Iterator[Site]:

@@ -9,12 +9,11 @@ from msgspec.structs import replace
 
 from comity.commons.attempts import Masking
 from comity.errors import Misconfigured, StudyFault
+from comity.learning.seeds import rounding_seed, training_seed
 from comity.node.practice import (
     LocalDataset,
     _compare,
     local_dataset,
-    rounding_seed,
-    training_seed,
     version_of,
 )
 from comity.values import MemberId

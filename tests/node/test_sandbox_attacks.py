@@ -223,3 +223,21 @@ def test_attack_a_study_forges_the_answer(warm: Site, line: bytes) -> None:
     assert caught.value.kind is StudyFaultKind.BAD_OUTPUT
     assert "SECRET" not in str(caught.value)
     assert not sandbox.alive
+
+
+@pytest.mark.parametrize(("kept", "lies"), [(b"", False), (b"12345678", True)])
+def test_attack_a_study_lies_about_what_its_site_keeps(warm: Site, kept: bytes, lies: bool) -> None:
+    """A forged answer with files of the right length is an update like any other; else refused."""
+    answer = b'{"type":"trained","words":4,"example_count":1}\n'
+    home = "os.environ['HOME'] + "
+    sandbox = warm.attack(
+        f"open({home}'/update.f32', 'r+b').write(bytes(16))\n"
+        f"open({home}'/kept.f32', 'r+b').write({kept!r})\n" + FORGED.replace("LINE", repr(answer))
+    )
+    if not lies:
+        assert sandbox.train(SEED) == Trained(4, 1)
+        sandbox.close()
+        return
+    with pytest.raises(StudyFault, match="another size") as caught:
+        sandbox.train(SEED)
+    assert caught.value.kind is StudyFaultKind.BAD_OUTPUT and not sandbox.alive

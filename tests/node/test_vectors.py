@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comity.aggregation.layout import Layout
+from comity.aggregation.layout import Layout, Segment
 from comity.aggregation.linear_check import holds
 from comity.aggregation.ring import VectorRoot, chunk_count
 from comity.errors import Malformed, Unavailable
@@ -104,10 +104,11 @@ def test_chunks_come_in_order_and_whole(tmp_path: Path) -> None:
 
 
 def test_first_moments_are_those_of_the_rule(tmp_path: Path) -> None:
-    assert write_first_moments(FedAvg(), 100, tmp_path / "none") is None
+    hundred = Layout((Segment("w", "real", (100,), 1, 0),))
+    assert write_first_moments(FedAvg(), hundred, tmp_path / "none") is None
     assert not (tmp_path / "none").exists()
     rule = FedAdam(server_lr=0.1, tau=0.5)
-    digest = write_first_moments(rule, 100, tmp_path / "moments")
+    digest = write_first_moments(rule, hundred, tmp_path / "moments")
     content = (tmp_path / "moments").read_bytes()
     numbers = np.frombuffer(content, np.float32)
     assert digest == sha256(content) == file_digest(tmp_path / "moments")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from comity.commons.attempts import Opened, opened_of
+from comity.commons.attempts import AbandonFact, End, Opened, opened_of
 from comity.errors import Refused, Rule
+from comity.node import works
 from comity.node.works import check_work, only_set, work_record
 from comity.storage.ports import Attempt, Ending
-from comity.values import DatasetId, Digest, MemberId
+from comity.values import DatasetId, Digest, MemberId, Seat
 from tests.e2e.prepared import Make
 from tests.e2e.steps import World
 
@@ -79,3 +80,30 @@ def test_an_accepted_round_is_remembered_with_its_set(commons: Make, tmp_path: P
             assert work.ending is Ending.ACCEPTED
             assert work.survivors == ALL
             assert (work.committed, work.confirmed, work.revealed) == (True, True, True)
+
+
+def test_attack_51_after_my_reveal_it_takes_more_than_the_colluders_to_seal_an_attempt(
+    commons: Make, tmp_path: Path
+) -> None:
+    """R5: who revealed may start anew only if c + 1 survivors abandoned without revealing."""
+    with commons(3).world(tmp_path) as world:
+        opened(world)
+        world.round(1)
+        world.settle(world.results(2))
+        accepted = world.study.ended[-1]
+    assert accepted.closed is not None and len(accepted.closed.survivors) == 3
+    assert accepted.opened.colluders == 1
+
+    def ending(abandoned: dict[int, bool], *said: str) -> Ending:
+        facts = {Seat(s): AbandonFact(released, None) for s, released in abandoned.items()}
+        return works._ending(
+            replace(accepted, end=End.SEALED, abandons=facts), frozenset(("round.commit", *said))
+        )
+
+    said = ("round.abandon", "round.reveal")
+    assert ending({1: True, 2: False, 3: False}, *said) is Ending.SEALED
+    assert ending({1: True, 2: False}, *said) is Ending.OPEN
+    assert ending({1: True, 2: False, 3: True}, *said) is Ending.OPEN
+    assert ending({1: True, 2: False, 9: False}, *said) is Ending.OPEN  # 9 is no survivor
+    assert ending({1: False, 2: False}, "round.abandon") is Ending.SEALED
+    assert ending({2: False, 3: False}, "round.reveal") is Ending.OPEN  # nothing abandoned by me

@@ -9,7 +9,6 @@ from __future__ import annotations
 import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,12 @@ import pytest
 import comity
 from comity.demo.heart import DemoData, prepare
 from comity.learning import FedAdagrad, FedAdam, FedAvg, FedYogi
+from comity.learning.local import alone, first_shared
 from comity.learning.model import to_flat, to_tensors
-from comity.learning.steps import Float32Array, Float64Array, Rule, first_moments, step_chunk
-from comity.learning.study import LoadedStudy, Tensors, layout_of, load
+from comity.learning.steps import Float64Array, Rule, first_moments, step_chunk
+from comity.learning.study import LoadedStudy, layout_of, load
 from comity.learning.tables import Table, read_table
-from comity.learning.training import Logistic, alone, clipped, generator
+from comity.learning.training import Logistic, clipped, generator
 from comity.values import labelled_hash, u32
 from tests.outside.shared import shared_data
 
@@ -58,12 +58,6 @@ class Federation:
             for seed in seeds
         ]
         return float(np.mean(found))
-
-
-def train_on(
-    loaded: LoadedStudy, table: Table, weights: Tensors, rng: np.random.Generator
-) -> tuple[Mapping[str, Float32Array], int]:
-    return loaded.train(weights, table, rng)
 
 
 @pytest.fixture(scope="module")
@@ -128,18 +122,15 @@ def test_the_recipe_does_better_together_than_the_majority(federation: Federatio
     together = federation.run(study.rule, 0.01, study.seed)
     assert np.mean([metrics["accuracy"] for metrics in together]) > 0.71
     assert np.mean([metrics["auc"] for metrics in together]) > 0.80
-    layout = layout_of(study)
-    first = to_flat(layout, federation.loaded.initial(study.seed))
     for member in (1, 3):  # ranking improves, most for the weakest
         table = federation.tables[member]
-        flat = alone(
-            layout,
-            study.rule,
-            first,
-            partial(train_on, federation.loaded, table),
+        flat, _ = alone(
+            federation.loaded,
+            table,
+            first_shared(federation.loaded),
             (labelled_hash("test", u32(number)) for number in range(ROUNDS)),
         )
-        by_itself = federation.loaded.evaluate(to_tensors(layout, flat), table)
+        by_itself = federation.loaded.evaluate(to_tensors(layout_of(study), flat), table)
         assert together[member]["auc"] > by_itself["auc"]
 
 

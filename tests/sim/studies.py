@@ -11,6 +11,8 @@ from comity.node.isolation import Isolation, Limits
 from comity.node.sandbox_start import overwrite, prepare
 from comity.node.sandbox_study import Worker
 from comity.node.sandbox_wire import (
+    CONTROL_FILE,
+    KEPT_FILE,
     MODEL_FILE,
     VECTOR_FILE,
     CheckData,
@@ -52,6 +54,16 @@ class StudyInProcess:
         """Where an update lies after the answer."""
         return self._work / VECTOR_FILE
 
+    @property
+    def kept_path(self) -> Path:
+        """Where what stays at the site lies, before and after."""
+        return self._work / KEPT_FILE
+
+    @property
+    def control_path(self) -> Path:
+        """Where the node puts the shared control variate before it asks."""
+        return self._work / CONTROL_FILE
+
     def fileno(self) -> int:
         """Nothing to wait for."""
         return -1
@@ -86,6 +98,7 @@ class StudyInProcess:
     def forget(self) -> None:
         """Overwrite the update."""
         overwrite(self.vector_path)
+        overwrite(self.kept_path)
 
     def close(self) -> None:
         """End it."""
@@ -109,7 +122,7 @@ def start_in_process(
 @lru_cache(maxsize=64)
 def _worker(text: bytes, table: bytes) -> Worker:
     """A worker that keeps its study and table for all worlds of this process."""
-    return Worker(_Content(text), _Content(table), Path())  # type: ignore[arg-type]
+    return Worker(_Content(text), (_Content(table),), Path())  # type: ignore[arg-type]
 
 
 class _Content:

@@ -25,8 +25,8 @@ from comity.statements.rounds import (
     RoundReveal,
     SilentShares,
 )
-from comity.statements.studies import STUDYING
-from comity.statements.wire import BODIES, read, sign
+from comity.statements.studies import STUDYING, Method, StudyRegister
+from comity.statements.wire import BODIES, canonical, read, sign
 from comity.values import (
     ENVELOPE_BYTES_MAX,
     INTEGER_MAX,
@@ -46,6 +46,7 @@ from tests.statements.samples import (
     CLOSED,
     KEY_SET,
     OPENED,
+    PLAN,
     PROPOSAL,
     SEALING_KEY,
     STATEMENT,
@@ -169,3 +170,26 @@ def test_the_largest_commons_fits_the_limits(body: Body) -> None:
     envelope = sign(draft, STATEMENT)
     assert len(wire.payload_of(draft)) <= PAYLOAD_BYTES_MAX and len(envelope) <= ENVELOPE_BYTES_MAX
     assert read(envelope).statement.body == body
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        (Method(own=2), b'"method":{"own":2},'),
+        (
+            Method(name="fedprox", proximal_millionths=10_000),
+            b'"method":{"name":"fedprox","proximal_millionths":10000},',
+        ),
+        (
+            Method(fine_tuning=1, lr_trillionths=10**9, name="scaffold", own=1, steps=100),
+            b'"method":{"fine_tuning":1,"lr_trillionths":1000000000,"name":"scaffold","own":1,'
+            b'"steps":100},',
+        ),
+    ],
+)
+def test_a_plan_says_its_method_and_nothing_when_it_is_plain(method: Method, text: bytes) -> None:
+    """The field is in its place and no other byte moves; a plan without it has its old bytes."""
+    plan = msgspec.structs.replace(PLAN, method=method)
+    assert canonical(plan).replace(text, b"") == canonical(PLAN)
+    body = StudyRegister(name="x", plan=plan)
+    assert read(sign(draft_of(body), STATEMENT)).statement.body == body

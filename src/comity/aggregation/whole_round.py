@@ -1,8 +1,8 @@
-"""A whole round with all its members in one process: for reading, for the tour, for vectors.
+"""A whole round with all its members in one process: for reading, for vectors, for simulations.
 
-Nothing here is used by a node. The hashes of statements that a log would give are replaced by
-labelled hashes of the same contents, so a round is a pure function of its arguments, but for the
-sealed bytes.
+Nothing here is used by a node that takes part in a round. The hashes of statements that a log would
+give are replaced by labelled hashes of the same contents, so a round is a pure function of its
+arguments, but for the sealed bytes.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ def run_all_parties(
     updates: Sequence[Floats],
     *,
     weights: Sequence[int] | None = None,
+    weight_max: int | None = None,
+    rounding: Sequence[bytes] | None = None,
     c: int = 1,
     u_min: int | None = None,
     dropped: frozenset[int] = frozenset(),
@@ -100,6 +102,8 @@ def run_all_parties(
         layout: of every update.
         updates: one vector of `layout.data_words` a seat; at least three.
         weights: one a seat, at least 1; equal by default.
+        weight_max: of the plan; the largest weight by default.
+        rounding: 32 bytes a seat, for stochastic rounding; drawn from `rand` by default.
         c: how many members may collude.
         u_min: least number of survivors; c + 2 by default.
         dropped: seats that join and then send no vector.
@@ -108,6 +112,7 @@ def run_all_parties(
     """
     n = len(updates)
     weights = weights or [1] * n
+    top = weight_max or max(weights)
     # Open, Join, Ready, Start: everybody deals and checks, all take part; then some drop out.
     setting, started = _until_start(layout.words, n, c, u_min or c + 2, rand, dropped)
     plan, binding, survivors = setting.plan, setting.binding, setting.survivors
@@ -115,8 +120,8 @@ def run_all_parties(
     # Commit: everybody quantises and masks. Close: the host adds what arrived, with carries.
     vectors = {}
     for seat in sorted(survivors.survivors):
-        bits = _draw(rand, "rounding", seat, 32)
-        quantiser = Quantiser(layout, n, weights[seat - 1], max(weights), bits)
+        bits = rounding[seat - 1] if rounding else _draw(rand, "rounding", seat, 32)
+        quantiser = Quantiser(layout, n, weights[seat - 1], top, bits)
         vectors[seat] = _masked(layout, started[seat], quantiser, updates[seat - 1])
     sums = _summed(plan.words, list(vectors.values()))
     roots = {seat: _vector_root(binding, seat, chunks) for seat, chunks in vectors.items()}
@@ -133,15 +138,13 @@ def run_all_parties(
 
     # Reveal, Recover, unmask: everybody computes the same total; here it is done once.
     unmasker = _unmasker(setting, started, silent)
-    check = RangeCheck(layout, len(vectors), n, max(weights), None)
+    check = RangeCheck(layout, len(vectors), n, top, None)
     digest, totals = TotalDigest(close, plan.words), []
     for k, (lo, _) in enumerate(sums):
         totals.append(unmasker.chunk(k, lo))
         check.update(totals[k])
         digest.update(totals[k])
-    means = [
-        decode_chunk(layout, k, x, check.weight_sum, n, max(weights)) for k, x in enumerate(totals)
-    ]
+    means = [decode_chunk(layout, k, x, check.weight_sum, n, top) for k, x in enumerate(totals)]
     return RoundRecord(
         binding,
         close,

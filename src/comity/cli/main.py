@@ -22,9 +22,11 @@ from comity.cli import (
     members,
     reading,
     serving,
+    simulating,
     studying,
     work,
 )
+from comity.cli import fitting as fitting  # adds commands to `comity data`
 from comity.cli.terminal import AsJson, Screen, complain, exit_code_of, steady_output
 from comity.errors import ComityError, ExitCode
 
@@ -64,6 +66,7 @@ app.add_typer(reading.anchor, name="anchor", help="What outsiders trust to begin
 app.add_typer(deciding.proposal, name="proposal", help="What was put to the vote.")
 reading.log.command("export")(exporting.log_export)
 reading.log.command("check")(exporting.log_check)
+app.command("simulate")(simulating.simulate)
 app.command("vote")(deciding.vote)
 app.command("status")(reading.status)
 app.command("verify")(reading.verify_release)

@@ -87,7 +87,7 @@ def study_lines(study: StudyStatus) -> list[str]:
     """Where a study stands, for people."""
     head = (
         f"study {study.name} ({study.id[:12]}): {study.results_count} of {study.rounds_max} rounds"
-        f" have a result; consent here: {study.consent}"
+        f" have a result; consent here: {study.consent}; {study.method}"
     )
     if study.without:
         times = (f"{member} in {count}" for member, count in sorted(study.without.items()))

@@ -15,7 +15,7 @@ from comity.node.planning import study_parts
 from comity.node.sandbox import Sandbox
 from comity.values import Digest
 
-RECIPES: Final = ("minimal", "heart", "breast")
+RECIPES: Final = ("minimal", "heart", "breast", "scaffold", "own_head", "perceptron")
 
 
 @final
@@ -40,6 +40,9 @@ class StudyChecked(Struct, frozen=True, tag="study-checked"):
     code: Digest
     rows: int = -1
     dropped: int = -1
+    method: str = "plain"
+    own: tuple[str, ...] = ()
+    fine_tuning: int = 0
     weak: tuple[str, ...] = ()
 
 
@@ -91,10 +94,13 @@ def check_study(
         rounds=card.rounds,
         rule=card.rule.name,
         weights=card.weights,
-        numbers=card.layout.data_words,
+        numbers=card.model.data_words,
         columns=card.columns,
         code=parts.code,
         rows=rows,
         dropped=dropped,
+        method=card.method.name,
+        own=tuple(segment.name for segment in card.own),
+        fine_tuning=card.method.fine_tuning,
         weak=weak,
     )

@@ -10,7 +10,7 @@ import typer
 
 from comity.cli.asking import PAUSE_S, expect, node_of, read_node
 from comity.cli.reading import study_lines
-from comity.cli.recipes import check_study, new_study
+from comity.cli.recipes import RECIPES, check_study, new_study
 from comity.cli.terminal import (
     AsJson,
     Folder,
@@ -25,9 +25,10 @@ from comity.cli.work import HERE, StudyName, say
 from comity.errors import Misconfigured, Refused, Rule
 from comity.node.control import ask_node
 from comity.node.evaluating import Evaluation
+from comity.node.failures import Failures
 from comity.node.planning import PHASE_S, TRAIN_S
 from comity.node.reports import Status, StudyStatus
-from comity.node.wish_wire import AskStatus, EvaluateStudy, RegisterStudy
+from comity.node.wish_wire import AskFailures, AskStatus, EvaluateStudy, RegisterStudy
 
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,7 +36,7 @@ study = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 @study.command("new")
 def study_new(
     file: Annotated[Path, typer.Argument(help="The new file.")] = Path("study.py"),
-    recipe: Annotated[str, typer.Option(help="minimal, heart or breast.")] = "minimal",
+    recipe: Annotated[str, typer.Option(help=f"One of: {', '.join(RECIPES)}.")] = "minimal",
     as_json: AsJson = False,
 ) -> None:
     """Copy a recipe to start from: one short Python file that everybody reads before consenting.
@@ -74,7 +75,9 @@ def study_check(
         checked,
         f"study:  {checked.name}: {checked.title}",
         f"rounds: {checked.rounds}, rule {checked.rule}, weights {checked.weights}",
-        f"model:  {checked.numbers} numbers",
+        f"model:  {checked.numbers} numbers, method {checked.method}",
+        *([f"own:    {', '.join(checked.own)}: never leaves a site"] if checked.own else []),
+        *([f"tuning: {checked.fine_tuning} rounds at each site"] if checked.fine_tuning else []),
         f"reads:  {', '.join(checked.columns)}",
         f"code:   {checked.code}",
         *([tried] if checked.rows >= 0 else []),
@@ -171,14 +174,64 @@ def study_evaluate(
         screen.waiting("evaluating here, together and alone"),
     ):
         found = expect(Evaluation, ask(EvaluateStudy(name)))
+    columns = {"together": found.together, "alone": found.alone}
+    if found.tuned is not None:
+        columns["tuned here"] = found.tuned
     rows = [
-        [metric, _number(found.together.get(metric)), _number(found.alone.get(metric))]
-        for metric in sorted(found.together.keys() | found.alone.keys())
+        [metric, *(_number(column.get(metric)) for column in columns.values())]
+        for metric in sorted({name for column in columns.values() for name in column})
     ]
     screen.result(
         found,
         f"study {found.name} after {found.round_no} rounds, on this site's data",
-        table(("metric", "together", "alone"), rows),
+        table(("metric", *columns), rows),
+        *([f"this site's own copy: {found.tuned_file}"] if found.tuned_file else []),
+    )
+
+
+@study.command("failures")
+def study_failures(
+    name: StudyName,
+    out: Annotated[
+        Path | None, typer.Option(help="Write codes and words to this new file, to hand on.")
+    ] = None,
+    folder: Folder = HERE,
+    as_json: AsJson = False,
+    passphrase_fd: PassphraseFd = None,
+    passphrase_file: PassphraseFile = None,
+    unencrypted: NoPassphrase = False,
+) -> None:
+    """Show how a study failed at this site: codes, which tell nobody anything, and its own words.
+
+    The words may hold values of your data. They stay here; whoever hands them on decides that.
+
+    \b
+    Example:
+      comity study failures risk
+    """
+    unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)
+    screen = Screen(as_json)
+    with node_of(folder, unlock, screen) as ask:
+        found = expect(Failures, ask(AskFailures(name)))
+    rows = [
+        [str(f.round_no), str(f.attempt), f.kind, str(f.line or "-"), f.raised.value]
+        for f in found.noted
+    ]
+    codes = ["\t".join(row) for row in rows]
+    if out is not None:
+        try:
+            with out.open("x", encoding="utf-8") as target:
+                target.write("\n".join(("round\tattempt\tkind\tline\traised", *codes, "")))
+                target.write(found.words)
+        except OSError as error:
+            raise Misconfigured(f"cannot write {out}: {error.strerror}") from error
+    screen.result(
+        found,
+        f"study {found.name}: {len(rows)} failures here",
+        table(("round", "attempt", "kind", "line", "raised"), rows),
+        f"the study's own words, which stay here (all: {found.file}):",
+        *found.words.splitlines(),
+        *([f"written, with those words: {out}"] if out is not None else []),
     )
 
 

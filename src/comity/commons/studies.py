@@ -21,6 +21,7 @@ from comity.statements.studies import (
     ConsentRefuse,
     ConsentWithdraw,
     DatasetDeclare,
+    Method,
     Plan,
     StudyEnrol,
     StudyLeave,
@@ -100,7 +101,10 @@ def plan_fault(bounds: StudyBounds, plan: Plan, count: int) -> str | None:
     weight_max = 1 if plan.weights == "equal" else 2**31 // (4 * count) // 16
     if plan.weight_max > weight_max:
         return f"weight_max: at most {weight_max}, not {plan.weight_max}"
-    return _update_rule_fault(plan.rule, has_moments=plan.moments is not None)
+    method = plan.method or Method()
+    return _method_fault(plan.method) or _update_rule_fault(
+        plan.rule, method, has_moments=plan.moments is not None
+    )
 
 
 def declare(state: State, entry: Entry, body: DatasetDeclare) -> State | Rule:
@@ -293,14 +297,34 @@ def _with(state: State, study: Study) -> State:
     return replace(state, studies={**state.studies, study.id: study})
 
 
-def _update_rule_fault(rule: UpdateRule, *, has_moments: bool) -> str | None:
-    # fedavg has a learning rate and no memory; the adaptive rules have both moments and tau.
-    if rule.name == "fedavg":
-        if rule.beta1_millionths or rule.beta2_millionths or rule.tau_trillionths:
+def _method_fault(method: Method | None) -> str | None:
+    if method is None:
+        return None
+    if method == Method():
+        return "method: left out when members take plain local steps only"
+    steps = bool(method.lr_trillionths or method.steps)
+    if method.name != "fedprox" and method.proximal_millionths:
+        return f"method: {method.name} has no proximal_millionths"
+    if method.name == "scaffold" and not (method.lr_trillionths and method.steps):
+        return "method: scaffold has lr_trillionths and steps, from 1"
+    if method.name != "scaffold" and steps:
+        return f"method: {method.name} has no lr_trillionths and no steps"
+    return None
+
+
+def _update_rule_fault(rule: UpdateRule, method: Method, *, has_moments: bool) -> str | None:
+    # fedavg has a learning rate and no memory; momentum a speed; the adaptive rules both moments
+    # and tau. With scaffold, the control variate of the commons is in the rule's state as well.
+    if rule.name in ("fedavg", "momentum", "nesterov"):
+        if rule.beta2_millionths or rule.tau_trillionths:
+            return f"rule: {rule.name} has no beta2_millionths and no tau_trillionths"
+        if rule.name == "fedavg" and rule.beta1_millionths:
             return "rule: fedavg has server_lr_millionths only"
+    else:
+        if not 1 <= rule.tau_trillionths <= 10**12:
+            return f"rule: tau_trillionths from 1 to 10^12, not {rule.tau_trillionths}"
+        if rule.name == "fedadagrad" and rule.beta2_millionths:
+            return "rule: fedadagrad has no beta2_millionths"
+    if rule.name == "fedavg" and method.name != "scaffold":
         return "moments: fedavg has none" if has_moments else None
-    if not 1 <= rule.tau_trillionths <= 10**12:
-        return f"rule: tau_trillionths from 1 to 10^12, not {rule.tau_trillionths}"
-    if rule.name == "fedadagrad" and rule.beta2_millionths:
-        return "rule: fedadagrad has no beta2_millionths"
-    return None if has_moments else f"moments: {rule.name} starts from a blob of them"
+    return None if has_moments else f"moments: {rule.name} and {method.name} start from a blob"

@@ -5,8 +5,10 @@ rounding to float32 at the end. No sums, no dot products, no powers, no fused ke
 groups or reorders operations may round differently elsewhere. So a model may be computed in chunks
 of any size. Whoever computes a step first asks `flush_to_zero_fault`, in the same thread.
 
-The server steps are those of Reddi et al., "Adaptive federated optimization" (2021), without bias
-correction; the mean update takes the part of the negative gradient.
+The mean update takes the part of the negative gradient. Adaptive steps: Reddi et al., "Adaptive
+federated optimization" (2021), without bias correction. Momentum: Hsu et al., "Measuring the
+effects of non-identical data distribution" (2019). Nesterov, the outer step of training with
+little communication: Douillard et al., "DiLoCo" (2023).
 """
 
 from __future__ import annotations
@@ -91,8 +93,42 @@ class FedAdagrad:
         _adaptive(self.server_lr, (self.beta1,), self.tau)
 
 
-Rule = FedAvg | FedAdam | FedYogi | FedAdagrad
-RuleName = Literal["fedavg", "fedadam", "fedyogi", "fedadagrad"]
+@final
+@dataclass(frozen=True, slots=True)
+class Momentum:
+    """m = beta m + mean; after = before + server_lr m. With beta 0 it is `FedAvg`, bit for bit.
+
+    Args:
+        server_lr: greater than 0, at most 1000, in whole millionths.
+        beta: from 0 to below 1, in whole millionths; the sum of steps grows by 1 / (1 - beta).
+    """
+
+    server_lr: float = 1.0
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        _rate(self.server_lr)
+        _below_one(self.beta)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Nesterov:
+    """m = beta m + mean; after = before + server_lr (beta m + mean): looks one step ahead.
+
+    Use it where members take many local steps a round. With beta 0 it is `FedAvg`, bit for bit.
+    """
+
+    server_lr: float = 0.7
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        _rate(self.server_lr)
+        _below_one(self.beta)
+
+
+Rule = FedAvg | FedAdam | FedYogi | FedAdagrad | Momentum | Nesterov
+RuleName = Literal["fedavg", "fedadam", "fedyogi", "fedadagrad", "momentum", "nesterov"]
 
 
 @final
@@ -112,6 +148,10 @@ def rule_card(rule: Rule) -> RuleCard:
     match rule:
         case FedAvg():
             return RuleCard("fedavg", rate, 0, 0, 0)
+        case Momentum():
+            return RuleCard("momentum", rate, whole(rule.beta, MILLION), 0, 0)
+        case Nesterov():
+            return RuleCard("nesterov", rate, whole(rule.beta, MILLION), 0, 0)
         case FedAdagrad():
             return RuleCard(
                 "fedadagrad", rate, whole(rule.beta1, MILLION), 0, whole(rule.tau, TRILLION)
@@ -142,6 +182,10 @@ def rule_of(card: RuleCard) -> Rule:
         match card.name:
             case "fedavg":
                 rule = FedAvg(rate)
+            case "momentum":
+                rule = Momentum(rate, beta1)
+            case "nesterov":
+                rule = Nesterov(rate, beta1)
             case "fedadam":
                 rule = FedAdam(rate, beta1, beta2, tau)
             case "fedyogi":
@@ -156,14 +200,18 @@ def rule_of(card: RuleCard) -> Rule:
 
 
 def moments_count(rule: Rule) -> int:
-    """How many vectors as long as the model a rule keeps from round to round: 0 or 2."""
-    return 0 if isinstance(rule, FedAvg) else 2
+    """How many vectors as long as the model a rule keeps from round to round: 0, 1 or 2."""
+    if isinstance(rule, FedAvg):
+        return 0
+    return 1 if isinstance(rule, Momentum | Nesterov) else 2
 
 
 def first_moments(rule: Rule, count: int) -> tuple[Float32Array, ...]:
     """The moments before the first round, float32, shape (count,): m = 0, v = tau^2."""
     if isinstance(rule, FedAvg):
         return ()
+    if isinstance(rule, Momentum | Nesterov):
+        return (np.zeros(count, np.float32),)
     tau = whole(rule.tau, TRILLION) / TRILLION
     return np.zeros(count, np.float32), np.full(count, tau * tau, np.float32)
 
@@ -193,6 +241,17 @@ def step_chunk(
         step = np.multiply(mean, rate)
         np.add(step, weights, out=step)
         return step.astype(np.float32), ()
+    if isinstance(rule, Momentum | Nesterov):
+        beta = whole(rule.beta, MILLION) / MILLION
+        speed = np.multiply(moments[0], beta, dtype=np.float64)
+        np.add(speed, mean, out=speed)
+        kept = speed.astype(np.float32)
+        if isinstance(rule, Nesterov):
+            np.multiply(speed, beta, out=speed)
+            np.add(speed, mean, out=speed)
+        np.multiply(speed, rate, out=speed)
+        np.add(speed, weights, out=speed)
+        return speed.astype(np.float32), (kept,)
     first = _first_moment(rule, moments[0], mean)
     second = _second_moment(rule, moments[1], mean)
     bottom = np.sqrt(second.astype(np.float64))
@@ -268,7 +327,8 @@ def whole(number: float, unit: int) -> int:
     result = round(number * unit)
     if abs(number * unit - result) > 1e-9 * max(1.0, abs(number * unit)):
         raise StudyFault(
-            StudyFaultKind.NOT_LOADABLE, f"a number of the update rule is finer than 1/{unit}"
+            StudyFaultKind.NOT_LOADABLE,
+            f"a number of rule or method is finer than 1/{unit}",
         )
     return result
 
@@ -286,11 +346,13 @@ def _rate(server_lr: float) -> None:
 def _adaptive(server_lr: float, betas: tuple[float, ...], tau: float) -> None:
     _rate(server_lr)
     for beta in betas:
-        if not 0 <= beta < 1 or whole(beta, MILLION) == MILLION:
-            raise StudyFault(
-                StudyFaultKind.NOT_LOADABLE, "beta1 and beta2 must be from 0 to below 1"
-            )
+        _below_one(beta)
     if not 0 < tau <= 1 or whole(tau, TRILLION) == 0:
         raise StudyFault(
             StudyFaultKind.NOT_LOADABLE, "tau must be at least a trillionth and at most 1"
         )
+
+
+def _below_one(beta: float) -> None:
+    if not 0 <= beta < 1 or whole(beta, MILLION) == MILLION:
+        raise StudyFault(StudyFaultKind.NOT_LOADABLE, "a beta must be from 0 to below 1")

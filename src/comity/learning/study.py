@@ -9,6 +9,9 @@ plan must agree on, and says how a member trains and evaluates:
     def train(weights, table, rng): ...     # -> (weights after, number of rows learned from)
     def evaluate(weights, table): ...       # -> {metric name: number}
 
+With `method=FedProx(...)` or `Scaffold(...)`, `train` has a fourth parameter, `pull`
+(`learning/methods/pull.py`).
+
 Settings that are unknown or contradict each other are refused here, in a plain sentence. This
 module runs no study code; `load` only picks the parts out of a namespace.
 """
@@ -17,18 +20,28 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NoReturn, TypeVar, cast, final, get_args
 
 import msgspec
-from numpy.random import Generator
 
-from comity.aggregation.layout import DIMENSIONS_MAX, Layout, Segment, layout_fault
+from comity.aggregation.layout import Layout, Segment, layout_fault
 from comity.errors import Malformed, StudyFault, StudyFaultKind
+from comity.learning.contracts import Contract as Contract
+from comity.learning.contracts import Missing, form_digest, schema_digest
+from comity.learning.methods.cards import (
+    FINE_TUNING_MAX,
+    Method,
+    MethodCard,
+    method_card,
+    method_of,
+)
+from comity.learning.names import NAME as NAME
 from comity.learning.steps import Float32Array, Rule, RuleCard, rule_card, rule_of
 from comity.learning.tables import Column, Table
+from comity.learning.tensors import CONTROL, Parts, model_part, parts_of, tensor_of
+from comity.learning.tensors import Tensor as Tensor
 from comity.values import (
     INTEGER_MAX,
     SLUG_BYTES_MAX,
@@ -37,11 +50,9 @@ from comity.values import (
     Digest,
     is_digest,
     is_slug,
-    sha256,
 )
 
 Weights = Literal["equal", "declared", "hidden"]
-Missing = Literal["refuse", "drop rows"]
 Tensors = dict[str, Float32Array]
 Chosen = TypeVar("Chosen", bound=str)
 
@@ -50,35 +61,6 @@ WEIGHT_MAX: Final = 2**23
 COLUMNS_MAX: Final = 10_000
 TENSORS_MAX: Final = 4_096
 METRICS_MAX: Final = 32
-NAME = re.compile(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One float32 array of the model.
-
-    Args:
-        name: letters, digits, `_ . -`, at most 64, not starting with a digit; unique.
-        shape: at most 8 sides, each at least 1; () for a single number.
-        range: the largest change of any one entry in one round; larger ones are clipped to it at
-            home, before anything is weighted or masked. Small enough to be precise, large enough
-            to bind rarely.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    range: float = 1.0
-
-    def __post_init__(self) -> None:
-        if NAME.match(self.name) is None:
-            _refuse("a tensor's name has letters, digits, _ . - only, at most 64 of them")
-        if len(self.shape) > DIMENSIONS_MAX:
-            _refuse(f"tensor {self.name}: the shape has more than {DIMENSIONS_MAX} sides")
-        for side in self.shape:
-            _within(f"tensor {self.name}: each side of the shape", side, 1, VECTOR_WORDS_MAX)
-        if not 2.0**-60 <= self.range <= 2.0**60:
-            _refuse(f"tensor {self.name}: the range is a number from 2**-60 to 2**60")
 
 
 @final
@@ -92,7 +74,8 @@ class Study:
         columns: what every member's table must have, in any order; others are not read.
         tensors: the model, in the order of its flat vector.
         rounds: how many, from 1 to 10000.
-        rule: the server step (`FedAvg`, `FedAdam`, `FedYogi`, `FedAdagrad`).
+        rule: the server step (`FedAvg`, `FedAdam`, `FedYogi`, `FedAdagrad`, `Momentum`,
+            `Nesterov`).
         weights: "equal": each member counts 1; "declared": each counts the rows it says in the
             open; "hidden": each counts its rows, and nobody sees how many.
         weight_max: rows above it count as this many; 1 when weights are equal. Near the largest
@@ -102,6 +85,9 @@ class Study:
         missing_texts: cells that count as empty, compared after blanks around them are cut off.
         strip_headers: whether blanks around names in the header line are cut off.
         seed: of the first model and, with member and round, of training.
+        method: what members do beside plain local steps: `FedProx(mu)`, `Scaffold(steps, lr)`.
+        fine_tuning: rounds of `train` that each member adds for itself, on its own copy of the
+            newest model, when it evaluates; from 0 to 1000. That copy never leaves.
     """
 
     name: str
@@ -116,12 +102,19 @@ class Study:
     missing_texts: tuple[str, ...] = ("",)
     strip_headers: bool = False
     seed: int = 0
+    method: Method | None = None
+    fine_tuning: int = 0
 
     def __post_init__(self) -> None:
         _one_of("weights", self.weights, get_args(Weights))
         _one_of("missing", self.missing, get_args(Missing))
         if not isinstance(self.rule, Rule):
-            _refuse("rule is FedAvg(...), FedAdam(...), FedYogi(...) or FedAdagrad(...)")
+            _refuse(
+                "rule is FedAvg(...), FedAdam(...), FedYogi(...), FedAdagrad(...), Momentum(...) or"
+                " Nesterov(...)"
+            )
+        if self.method is not None and not isinstance(self.method, Method):
+            _refuse("method is FedProx(...) or Scaffold(...), or left out")
         if not is_slug(self.name):
             _refuse(f"name has a-z, 0-9 and hyphens only, at most {SLUG_BYTES_MAX} of them")
         if not self.title.isprintable() or not 1 <= len(self.title.encode()) <= TEXT_BYTES_MAX:
@@ -129,16 +122,35 @@ class Study:
         _within("rounds", self.rounds, 1, ROUNDS_MAX)
         _within("weight_max", self.weight_max, 1, WEIGHT_MAX)
         _within("seed", self.seed, 0, INTEGER_MAX)
+        _within("fine_tuning", self.fine_tuning, 0, FINE_TUNING_MAX)
         _distinct("columns", tuple(column.name for column in self.columns), COLUMNS_MAX)
         _distinct("tensors", tuple(tensor.name for tensor in self.tensors), TENSORS_MAX)
+        forms = [source.name for column in self.columns for source in column.sources]
+        if len({*forms, *(column.name for column in self.columns)}) < len(forms) + len(
+            self.columns
+        ):
+            _refuse("columns have two columns or sources of the same name")
         if sum(column.kind == "label" for column in self.columns) > 1:
             _refuse("columns have more than one label; the others are categories")
         if self.weights == "equal" and self.weight_max != 1:
             _refuse('weights="equal" needs weight_max=1: every member counts once')
         if self.weights != "equal" and self.weight_max == 1:
             _refuse(f'weights="{self.weights}" needs weight_max above 1, or say weights="equal"')
-        if sum(math.prod(tensor.shape) for tensor in self.tensors) > VECTOR_WORDS_MAX - 8:
-            _refuse(f"the model has more than {VECTOR_WORDS_MAX - 8} numbers")
+        if all(tensor.own for tensor in self.tensors):
+            _refuse("every tensor is a member's own: nothing is learned together")
+        if len(self.parts.vector.segments) > TENSORS_MAX:
+            _refuse(f"Scaffold: at most {TENSORS_MAX // 2} shared tensors")
+        words = sum(math.prod(tensor.shape) for tensor in self.tensors)
+        if max(words, self.parts.vector.data_words) > VECTOR_WORDS_MAX - 8:
+            _refuse(
+                f"the model has more than {VECTOR_WORDS_MAX - 8} numbers; with Scaffold it counts"
+                " twice"
+            )
+
+    @property
+    def parts(self) -> Parts:
+        """Where each tensor goes."""
+        return parts_of(self.tensors, self.method)
 
 
 @final
@@ -147,7 +159,8 @@ class StudyCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `schema` is the digest of the declared columns and the handling of missing cells. `parameters`
     is the digest of what determines an update besides code and model (R6): schema, layout with
-    ranges, weights, seed. It leaves out name, title, rounds and rule, which change no update.
+    ranges, weights, seed, method. It leaves out name, title, rounds, rule and fine tuning, which
+    change no update. `layout` is that of vectors; `own` are the tensors that are not in it.
     """
 
     name: str
@@ -161,32 +174,29 @@ class StudyCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: tuple[str, ...]
     schema: Digest
     parameters: Digest
+    method: MethodCard = MethodCard()
+    own: tuple[Segment, ...] = ()
+
+    @property
+    def model(self) -> Layout:
+        """Of the model that the commons trains."""
+        return model_part(self.layout)
+
+    @property
+    def kept_words(self) -> int:
+        """Numbers a site keeps from round to round (learning/tensors.py)."""
+        own = sum(segment.words for segment in self.own)
+        return own + self.layout.data_words - self.model.data_words
 
 
-class _ColumnForm(msgspec.Struct, frozen=True):
-    """A column as it is hashed: numbers as their shortest exact text, none as empty text."""
-
-    name: str
-    kind: str
-    unit: str
-    low: str
-    high: str
-    categories: tuple[str, ...]
-
-
-class _SchemaForm(msgspec.Struct, frozen=True):
-    columns: tuple[_ColumnForm, ...]
-    missing: str
-    missing_texts: tuple[str, ...]
-    strip_headers: bool
-
-
-class _ParametersForm(msgspec.Struct, frozen=True):
+class _ParametersForm(msgspec.Struct, frozen=True, omit_defaults=True):
     layout: Layout
     schema: str
     seed: int
     weight_max: int
     weights: str
+    method: MethodCard = MethodCard()
+    own: tuple[Segment, ...] = ()
 
 
 def card_fault(card: StudyCard) -> str | None:
@@ -196,42 +206,56 @@ def card_fault(card: StudyCard) -> str | None:
         fault = layout_fault(card.layout)
         if fault is not None:
             return fault
-        Study(
+        control = [each for each in card.layout.segments if each.name.startswith(CONTROL)]
+        shared = tuple(tensor_of(segment) for segment in card.model.segments)
+        study = Study(
             name=card.name,
             title=card.title,
             columns=tuple(Column(name) for name in card.columns),
-            tensors=tuple(_tensor(segment) for segment in card.layout.segments),
+            tensors=(*shared, *(tensor_of(segment, own=True) for segment in card.own)),
             rounds=card.rounds,
             rule=rule,
             weights=card.weights,
             weight_max=card.weight_max,
             seed=card.seed,
+            method=method_of(card.method, control[0].range_max if control else 1.0),
+            fine_tuning=card.method.fine_tuning,
         )
     except (Malformed, StudyFault) as error:
         return str(error)
+    if study.parts.vector != card.layout or len(card.own) != card.method.own:
+        return "the layout is not the one that tensors and method give"
     if not (is_digest(card.schema) and is_digest(card.parameters)):
         return "a digest is 64 lower-case hex digits"
     return None
 
 
 def layout_of(study: Study) -> Layout:
-    """The model's layout: one segment per tensor, its range as the exact mant * 2^exp."""
-    return Layout(tuple(_segment(tensor) for tensor in study.tensors))
+    """The layout of vectors: one segment per shared tensor, its range as the exact mant * 2^exp."""
+    return study.parts.vector
+
+
+def contract_of(study: Study) -> Contract:
+    """The study's contract about tables."""
+    return Contract(study.columns, study.missing, study.missing_texts, study.strip_headers)
 
 
 def describe(study: Study) -> StudyCard:
     """The study as a plan carries it."""
     layout = layout_of(study)
-    schema = _digest(
-        _SchemaForm(
-            tuple(_column_form(column) for column in study.columns),
-            study.missing,
-            study.missing_texts,
-            study.strip_headers,
+    schema = schema_digest(contract_of(study))
+    own = study.parts.own.segments
+    method = method_card(study.method, len(own), study.fine_tuning)
+    parameters = form_digest(
+        _ParametersForm(
+            layout,
+            schema,
+            study.seed,
+            study.weight_max,
+            study.weights,
+            msgspec.structs.replace(method, own=0, fine_tuning=0),
+            own,
         )
-    )
-    parameters = _digest(
-        _ParametersForm(layout, schema, study.seed, study.weight_max, study.weights)
     )
     return StudyCard(
         name=study.name,
@@ -245,18 +269,24 @@ def describe(study: Study) -> StudyCard:
         columns=tuple(column.name for column in study.columns),
         schema=schema,
         parameters=parameters,
+        method=method,
+        own=own,
     )
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class LoadedStudy:
-    """A study with its functions, which are the author's code: call them in a sandbox only."""
+    """A study with its functions, which are the author's code: call them in a sandbox only.
+
+    takes_pull: whether `train` has the fourth parameter.
+    """
 
     study: Study
     initial: Callable[[int], Mapping[str, Float32Array]]
-    train: Callable[[Tensors, Table, Generator], tuple[Mapping[str, Float32Array], int]]
+    train: Callable[..., tuple[Mapping[str, Float32Array], int]]
     evaluate: Callable[[Tensors, Table], Mapping[str, float]]
+    takes_pull: bool = False
 
 
 def load(namespace: Mapping[str, object]) -> LoadedStudy:
@@ -268,61 +298,40 @@ def load(namespace: Mapping[str, object]) -> LoadedStudy:
     study = namespace.get("STUDY")
     if not isinstance(study, Study):
         _refuse("the file sets no STUDY = Study(...)")
+    train = _function(namespace, "train", ("weights", "table", "rng"), optional="pull")
+    takes_pull = "pull" in inspect.signature(train).parameters
+    if study.method is not None and not takes_pull:
+        _refuse(
+            f"{type(study.method).__name__} changes local steps: write"
+            " def train(weights, table, rng, pull), and add what pull says to each gradient"
+        )
+    # What the functions return is checked where it is used.
     return LoadedStudy(
         study,
         cast(
-            Callable[[int], Mapping[str, Float32Array]],  # checked where the result is used
+            Callable[[int], Mapping[str, Float32Array]],
             _function(namespace, "initial", ("seed",)),
         ),
+        cast(Callable[..., tuple[Mapping[str, Float32Array], int]], train),
         cast(
-            Callable[
-                [Tensors, Table, Generator], tuple[Mapping[str, Float32Array], int]
-            ],  # checked where the result is used
-            _function(namespace, "train", ("weights", "table", "rng")),
-        ),
-        cast(
-            Callable[[Tensors, Table], Mapping[str, float]],  # checked where the result is used
+            Callable[[Tensors, Table], Mapping[str, float]],
             _function(namespace, "evaluate", ("weights", "table")),
         ),
+        takes_pull,
     )
 
 
 def _function(
-    namespace: Mapping[str, object], name: str, parameters: tuple[str, ...]
+    namespace: Mapping[str, object], name: str, parameters: tuple[str, ...], optional: str = ""
 ) -> Callable[..., object]:
     found = namespace.get(name)
     form = f"def {name}({', '.join(parameters)})"
     if not inspect.isfunction(found):
         _refuse(f"the file has no function {form}")
-    if tuple(inspect.signature(found).parameters) != parameters:
+    given = tuple(inspect.signature(found).parameters)
+    if given != parameters and given != (*parameters, optional):
         _refuse(f"the parameters of {name} are not those of {form}")
     return found
-
-
-def _segment(tensor: Tensor) -> Segment:
-    fraction, exponent = math.frexp(tensor.range)
-    mant = int(fraction * 2**53)  # exact: a double has 53 bits
-    exponent -= 53
-    while mant % 2 == 0:
-        mant, exponent = mant // 2, exponent + 1
-    return Segment(tensor.name, "real", tensor.shape, mant, exponent)
-
-
-def _tensor(segment: Segment) -> Tensor:
-    if segment.kind != "real":
-        _refuse("a model has no count segments")
-    return Tensor(segment.name, segment.shape, segment.range_max)
-
-
-def _column_form(column: Column) -> _ColumnForm:
-    low = "" if column.low is None else repr(float(column.low))
-    high = "" if column.high is None else repr(float(column.high))
-    return _ColumnForm(column.name, column.kind, column.unit, low, high, column.categories)
-
-
-def _digest(form: msgspec.Struct) -> Digest:
-    # Text, integers and booleans only, so sorted fields are canonical JSON.
-    return sha256(msgspec.json.encode(form, order="sorted"))
 
 
 def _one_of(setting: str, value: object, allowed: tuple[str, ...]) -> None:

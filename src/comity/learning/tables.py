@@ -25,8 +25,39 @@ Kind = Literal["real", "integer", "category", "label"]
 
 CELL_CHARACTERS_MAX: Final = 1_000
 PROBLEMS_SHOWN: Final = 5
+PARQUET: Final = b"PAR1"
+"""The first bytes of a Parquet file, which this version does not read (ADR 0042)."""
+
 WHOLE_MAX: Final = 2**53
 _NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,3})?", re.ASCII)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Another way in which a site may hold a column: what turns its cells into the declared ones.
+
+    A declared step that everybody reads and that is hashed with the study, so that no site changes
+    its own file by hand. A site's table has the column itself or exactly one of its sources.
+
+    Args:
+        name: as in the header line there.
+        unit: for people: what the site's numbers are in.
+        factor: a number of the site times this is one in the column's unit; not 0.
+        recode: (text at the site, declared category) for each text that differs.
+    """
+
+    name: str
+    unit: str = ""
+    factor: float = 1.0
+    recode: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if not math.isfinite(self.factor) or self.factor == 0:
+            _refuse(f"source {self.name}: the factor is a number other than 0")
+        if len({text for text, _ in self.recode}) < len(self.recode):
+            _refuse(f"source {self.name}: recode names a text twice")
 
 
 @final
@@ -42,6 +73,7 @@ class Column:
         low: smallest number allowed; None for no bound.
         high: largest number allowed; None for no bound.
         categories: the texts allowed, in the order of their numbers 0, 1, 2, ... in the table.
+        sources: other names, units and codes that sites may have it in.
     """
 
     name: str
@@ -50,12 +82,10 @@ class Column:
     low: float | None = None
     high: float | None = None
     categories: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.name.isprintable() or not 1 <= len(self.name) <= 64:
-            _refuse("a column's name has 1 to 64 printable characters")
-        if self.name != self.name.strip():
-            _refuse(f"column {self.name}: the name has blanks around it")
+        _check_name(self.name)
         if self.kind not in get_args(Kind):
             _refuse(f"column {self.name}: kind is one of {', '.join(get_args(Kind))}")
         coded = self.kind in ("category", "label")
@@ -68,6 +98,14 @@ class Column:
         bounds = [bound for bound in (self.low, self.high) if bound is not None]
         if any(not math.isfinite(bound) for bound in bounds) or sorted(bounds) != bounds:
             _refuse(f"column {self.name}: low is at most high, and both are finite")
+        names = [self.name, *(source.name for source in self.sources)]
+        if len(set(names)) < len(names):
+            _refuse(f"column {self.name}: its own name and those of its sources are different")
+        for source in self.sources:
+            if coded and source.factor != 1.0:
+                _refuse(f"column {self.name}: a {self.kind} is recoded, it has no factor")
+            if any(meant not in self.categories for _, meant in source.recode):
+                _refuse(f"column {self.name}: recode gives declared categories only")
 
 
 @final
@@ -110,9 +148,13 @@ class Table:
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Table:
         """The rows where `keep` (bool, shape (rows,)) is true."""
+        return self.rows(keep)
+
+    def rows(self, which: slice | npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Table:
+        """Some rows: a slice (a view, no copy), a mask, or places from 0 in any order."""
         return Table(
             tuple(self._columns.values()),
-            {name: array[keep] for name, array in self._arrays.items()},
+            {name: array[which] for name, array in self._arrays.items()},
         )
 
 
@@ -191,6 +233,10 @@ def inspect_table(
     Columns that the study does not declare are not looked at. Every row is looked at, even when an
     earlier one does not fit.
     """
+    if raw.startswith(PARQUET):
+        return Unread(
+            (Problem(1, "", "comma-separated text; this is Parquet, export it as CSV"),), 1
+        )
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -200,9 +246,12 @@ def inspect_table(
     sheet = _Sheet(columns, missing == "refuse", frozenset(missing_texts))
     try:
         header = next(reader, [])
-        places = _places(columns, [name.strip() for name in header] if strip_headers else header)
-        if isinstance(places, Problem):
-            return Unread((places,), 1)
+        found = find_columns(
+            columns, [name.strip() for name in header] if strip_headers else header
+        )
+        if isinstance(found, Problem):
+            return Unread((found,), 1)
+        places, sheet.sources = found
         for row, cells in enumerate(reader, start=2):
             if cells:  # a blank line is no row
                 sheet.take(row, cells, places, len(header))
@@ -217,6 +266,7 @@ class _Sheet:
 
     def __init__(self, columns: tuple[Column, ...], whole: bool, empty: frozenset[str]) -> None:
         self._columns = columns
+        self.sources: tuple[Source | None, ...] = (None,) * len(columns)
         self._whole = whole
         self._empty = empty
         self._rows: list[list[float]] = []
@@ -230,13 +280,13 @@ class _Sheet:
         if len(cells) != width:
             return self._wrong(row, "", f"{width} fields, as in the header")
         found: list[float] = []
-        for column, place in zip(self._columns, places, strict=True):
+        for column, place, source in zip(self._columns, places, self.sources, strict=True):
             text = cells[place].strip()
             if text in self._empty:
                 if self._whole:
                     self._wrong(row, column.name, "a value, but the cell is empty")
                 continue
-            value, expected = _parse(column, text)
+            value, expected = parse_cell(column, text, source)
             found.append(value)
             if expected:
                 self._wrong(row, column.name, expected)
@@ -261,31 +311,56 @@ class _Sheet:
             self._problems.append(Problem(row, column, expected))
 
 
-def _places(columns: tuple[Column, ...], names: list[str]) -> tuple[int, ...] | Problem:
-    absent = [column.name for column in columns if column.name not in names]
-    if absent:
-        if any(name in {each.strip() for each in names} for name in absent):
-            hint = ": some names have blanks around them (strip_headers=True cuts those off)"
-        elif len(names) == 1 and (";" in names[0] or "\t" in names[0]):
-            hint = ": names and fields must be parted by commas"
-        else:
-            hint = f": {len(absent)} of them are not in the header"
-        return Problem(1, absent[0], f"all declared columns{hint}")
+def find_columns(
+    columns: tuple[Column, ...], names: list[str]
+) -> tuple[tuple[int, ...], tuple[Source | None, ...]] | Problem:
+    """Where each declared column lies among the names of a header, and in which of its forms."""
+    places: list[int] = []
+    sources: list[Source | None] = []
     for column in columns:
-        if names.count(column.name) > 1:
+        forms = [(column.name, None), *((source.name, source) for source in column.sources)]
+        there = [(name, source) for name, source in forms if name in names]
+        if not there:
+            return Problem(1, column.name, f"all declared columns{_absent(columns, names)}")
+        if len(there) > 1 or names.count(there[0][0]) > 1:
             return Problem(1, column.name, "this column once, but it is there more than once")
-    return tuple(names.index(column.name) for column in columns)
+        places.append(names.index(there[0][0]))
+        sources.append(there[0][1])
+    return tuple(places), tuple(sources)
 
 
-def _parse(column: Column, text: str) -> tuple[float, str]:
-    """The number of a cell and "", or 0 and what was expected."""
+def _absent(columns: tuple[Column, ...], names: list[str]) -> str:
+    """A hint about columns that a header does not have."""
+    absent = [
+        column.name
+        for column in columns
+        if not {column.name, *(source.name for source in column.sources)} & set(names)
+    ]
+    if any(name in {each.strip() for each in names} for name in absent):
+        return ": some names have blanks around them (strip_headers=True cuts those off)"
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        return ": names and fields must be parted by commas"
+    return f": {len(absent)} of them are not in the header"
+
+
+def parse_cell(column: Column, text: str, source: Source | None = None) -> tuple[float, str]:
+    """The number of a cell that is not empty and "", or 0 and what was expected.
+
+    Args:
+        text: without blanks around it.
+        source: the form in which the site holds the column; None: as declared.
+    """
     if column.kind in ("category", "label"):
+        if source is not None:
+            text = dict(source.recode).get(text, text)
         if text in column.categories:
             return float(column.categories.index(text)), ""
         return 0.0, f"one of {len(column.categories)} declared categories"
     if len(text) > CELL_CHARACTERS_MAX or _NUMBER.fullmatch(text) is None:
         return 0.0, "a whole number" if column.kind == "integer" else "a decimal number"
     value = float(text)
+    if source is not None and source.factor != 1.0:
+        value *= source.factor
     if not math.isfinite(value):
         return 0.0, "a number that is not too large"
     if column.kind == "integer" and (value != int(value) or abs(value) > WHOLE_MAX):
@@ -295,6 +370,13 @@ def _parse(column: Column, text: str) -> tuple[float, str]:
     if column.high is not None and value > column.high:
         return 0.0, f"at most {column.high:g} {column.unit}".rstrip()
     return value, ""
+
+
+def _check_name(name: str) -> None:
+    if not name.isprintable() or not 1 <= len(name) <= 64:
+        _refuse("a column's name has 1 to 64 printable characters")
+    if name != name.strip():
+        _refuse(f"column {name}: the name has blanks around it")
 
 
 def _where(problem: Problem) -> str:

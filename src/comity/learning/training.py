@@ -1,4 +1,4 @@
-"""What studies train with: mini-batches, SGD with an optional FedProx pull, logistic regression.
+"""What studies train with: mini-batches, SGD with a method's pull, Adam, logistic regression.
 
 All of it is plain NumPy and gets its randomness from the caller's generator, so the same seed
 gives the same update on the same machine. Models of other libraries fit the same study form.
@@ -7,7 +7,7 @@ gives the same update on the same machine. Models of other libraries fit the sam
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -16,9 +16,7 @@ import numpy.typing as npt
 from numpy.random import PCG64, Generator
 
 from comity.aggregation.layout import Layout
-from comity.learning.model import to_flat, to_tensors
-from comity.learning.steps import Float32Array, Float64Array, Rule, first_moments, step_chunk
-from comity.learning.study import Tensors
+from comity.learning.steps import Float64Array
 
 
 def batches(
@@ -50,6 +48,7 @@ def sgd(
     *,
     lr: float,
     proximal: float = 0.0,
+    offset: Float64Array | None = None,
 ) -> Float64Array:
     """Gradient steps, one per batch; the weights passed in stay as they are.
 
@@ -58,9 +57,8 @@ def sgd(
         gradient: of the mean loss over the rows named, at these weights.
         rows: as `batches` gives them.
         lr: learning rate, above 0.
-        proximal: FedProx's mu, from 0: pulls the weights back to where the round began, which
-            helps when members' data differ much.
-    Source: Li et al., "Federated optimization in heterogeneous networks" (2020).
+        proximal, offset: what a method adds to each gradient, as `Pull` says: proximal times the
+            way from where the round began, and a constant of the shape of the weights.
     """
     start = weights.astype(np.float64)
     moving = start.copy()
@@ -68,7 +66,36 @@ def sgd(
         slope = gradient(moving, batch)
         if proximal:
             slope = slope + proximal * (moving - start)
+        if offset is not None:
+            slope = slope + offset
         moving -= lr * slope
+    return moving
+
+
+def adam(
+    weights: Float64Array,
+    gradient: Callable[[Float64Array, npt.NDArray[np.intp]], Float64Array],
+    rows: Iterator[npt.NDArray[np.intp]],
+    *,
+    lr: float = 0.001,
+    betas: tuple[float, float] = (0.9, 0.999),
+    tau: float = 1e-8,
+) -> Float64Array:
+    """Adam, one step per batch, with bias correction; for training at one place.
+
+    Args:
+        weights, gradient, rows: as for `sgd`.
+        tau: added to the root of the second moment.
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1.
+    """
+    moving = weights.astype(np.float64)
+    first, second = np.zeros_like(moving), np.zeros_like(moving)
+    for number, batch in enumerate(rows, start=1):
+        slope = gradient(moving, batch)
+        first += (1 - betas[0]) * (slope - first)
+        second += (1 - betas[1]) * (slope * slope - second)
+        root = np.sqrt(second / (1 - betas[1] ** number)) + tau
+        moving -= lr / (1 - betas[0] ** number) * first / root
     return moving
 
 
@@ -118,35 +145,6 @@ def standardised(x: Float64Array, training: Float64Array) -> Float64Array:
     middle: Float64Array = training.mean(axis=0)
     spread: Float64Array = training.std(axis=0, ddof=1)
     return (x - middle) / (spread + 1e-9)
-
-
-def alone(
-    layout: Layout,
-    rule: Rule,
-    first: Float32Array,
-    train: Callable[[Tensors, Generator], tuple[Mapping[str, Float32Array], int]],
-    seeds: Iterator[bytes],
-) -> Float32Array:
-    """The model a member gets by itself: same method, same rounds, nobody else.
-
-    Args:
-        layout: of the model.
-        rule: the study's server step.
-        first: flat first model, float32.
-        train: the study's, with the table already given.
-        seeds: 32 bytes for each round; as many rounds as it yields.
-    Returns:
-        The flat model after the last round, float32.
-    """
-    flat = first
-    moments = first_moments(rule, len(first))
-    for seed in seeds:
-        after, _ = train(to_tensors(layout, flat), generator(seed))
-        mean = to_flat(layout, after).astype(np.float64)
-        mean -= flat
-        mean = clipped(layout, mean)
-        flat, moments = step_chunk(rule, flat, moments, mean)
-    return flat
 
 
 def clipped(layout: Layout, change: Float64Array) -> Float64Array:

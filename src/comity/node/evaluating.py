@@ -1,7 +1,9 @@
 """How good the newest model of a study is on this site's data: together, and alone.
 
-"Together" is the model that the members accepted. "Alone" is what this site gets by itself from the
-same first model, in as many rounds. Both are measured by the study's own `evaluate`, in the
+"Together" is the model that the members accepted, with this site's own tensors where the study has
+some. "Alone" is what this site gets by itself from the same first model, in as many rounds.
+"Tuned", where the study says so, is this site's own copy, trained on from "together" for a few
+rounds; it is kept in the node's folder. All are measured by the study's own `evaluate`, in the
 sandbox, on this site's table; the numbers leave the site only if its people send them.
 """
 
@@ -16,10 +18,12 @@ from msgspec import Struct
 
 from comity.commons.gate import LocalFacts, check_data_use
 from comity.errors import Refused, Rule
+from comity.learning.seeds import training_seed
 from comity.node.isolation import Limits
+from comity.node.keeping import kept_path, lay_out_kept, tuned_path, write_tuned
 from comity.node.lookup import find_study
 from comity.node.models import model_files
-from comity.node.practice import local_dataset, site_limits, training_seed
+from comity.node.practice import local_dataset, site_limits
 from comity.node.sandbox import Policy, Sandbox
 from comity.node.station import Station
 from comity.node.vectors import file_digest
@@ -28,13 +32,18 @@ from comity.values import MemberId, StatementId
 
 @final
 class Evaluation(Struct, frozen=True, tag="evaluation"):
-    """Metrics by name, as the study defines them. round_no: rounds behind both models."""
+    """Metrics by name, as the study defines them. round_no: rounds behind both models.
+
+    tuned, tuned_file: of the fine-tuned copy; None and "" when the study asks for none.
+    """
 
     study: StatementId
     name: str
     round_no: int
     together: dict[str, float]
     alone: dict[str, float]
+    tuned: dict[str, float] | None = None
+    tuned_file: str = ""
 
 
 @final
@@ -50,6 +59,8 @@ class EvaluationTask:
     table: Path
     newest: Path
     first: Path
+    kept: Path | None
+    tuned: Path
     work: Path
     policy: Policy
     limits: Limits
@@ -99,6 +110,8 @@ def evaluation_task(station: Station, study: str) -> EvaluationTask:
         table=Path(local.path),
         newest=files.model,
         first=station.blob(found.register.plan.model),
+        kept=kept_path(station, found),
+        tuned=tuned_path(station, found),
         work=station.folder / "sandbox" / f"{found.id}-evaluation",
         policy=station.site.sandbox,
         limits=site_limits(station),
@@ -117,10 +130,16 @@ def run_evaluation(task: EvaluationTask) -> Evaluation:
         card = sandbox.describe()
         sandbox.check_data()
         shutil.copyfile(task.newest, sandbox.model_path)
+        lay_out_kept(task.kept, card, sandbox.kept_path)
         together = sandbox.evaluate()
-        shutil.copyfile(task.first, sandbox.model_path)
         seed = training_seed(card.seed, task.member, 0)
+        tuned = None
+        if card.method.fine_tuning:
+            tuned = sandbox.fine_tune(seed, card.method.fine_tuning)
+            write_tuned(card, sandbox.vector_path, sandbox.kept_path, task.tuned)
+        shutil.copyfile(task.first, sandbox.model_path)
         alone = sandbox.alone(seed, task.round_no)
     finally:
         sandbox.close()
-    return Evaluation(task.study, task.name, task.round_no, together, alone)
+    file = "" if tuned is None else str(task.tuned)
+    return Evaluation(task.study, task.name, task.round_no, together, alone, tuned, file)

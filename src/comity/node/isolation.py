@@ -119,7 +119,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         cpu_s: processor seconds over the whole life of the process.
         request_s: wall-clock seconds of one request.
         start_s: wall-clock seconds to start Python and the libraries.
-        file_bytes: size of each of the two files it may write.
+        file_bytes: size of each of the three files it may write.
         open_files: how many files may be open at once.
         threads: of linear algebra; 1 makes results repeatable.
     """
@@ -135,7 +135,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class Setup(msgspec.Struct, frozen=True):
-    """The first line to a process: its study, table ("" for none) and work folder; its walls."""
+    """The first line to a process: its study, table ("" for none) and work folder; its walls.
+
+    more: further tables, of a simulation's other members.
+    """
 
     study: str
     table: str
@@ -143,6 +146,7 @@ class Setup(msgspec.Struct, frozen=True):
     readable: tuple[str, ...]
     writable: tuple[str, ...]
     limits: Limits
+    more: tuple[str, ...] = ()
 
 
 @final

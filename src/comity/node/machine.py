@@ -59,6 +59,16 @@ class StudyProcess(Protocol):
         """Where an update lies after the answer."""
         ...
 
+    @property
+    def kept_path(self) -> Path:
+        """Where what stays at the site lies, before and after."""
+        ...
+
+    @property
+    def control_path(self) -> Path:
+        """Where the node puts the shared control variate before it asks."""
+        ...
+
     def fileno(self) -> int:
         """Readable when `poll` has something to do."""
         ...

@@ -17,8 +17,10 @@ from comity.aggregation.unmasking import Unmasker, gather
 from comity.commons.attempts import Closed, Revealing
 from comity.commons.state import Accepted, Study
 from comity.errors import Forged, MemberFault, MemberFaultKind, Unavailable
+from comity.learning.methods.cards import MethodCard
 from comity.learning.model import model_bytes_count
-from comity.learning.steps import Rule, RuleCard, moments_count, rule_of
+from comity.learning.steps import Rule, RuleCard, rule_of
+from comity.learning.tensors import model_part
 from comity.node.stages import dealings_of, plan_of, survivors_of
 from comity.node.station import Station
 from comity.node.vectors import (
@@ -28,10 +30,11 @@ from comity.node.vectors import (
     SumFile,
     Total,
     next_model,
+    state_words,
     sum_sizes,
 )
 from comity.statements.rounds import RoundRecover, RoundReveal
-from comity.statements.studies import UpdateRule
+from comity.statements.studies import Method, Plan, UpdateRule
 from comity.values import BlobName, Seat
 
 
@@ -60,6 +63,32 @@ def update_rule(rule: UpdateRule) -> Rule:
             rule.tau_trillionths,
         )
     )
+
+
+def method_said(card: MethodCard) -> Method | None:
+    """The method as a plan says it; None for plain local steps."""
+    method = Method(
+        fine_tuning=card.fine_tuning,
+        lr_trillionths=card.lr_trillionths,
+        name=card.name,
+        own=card.own,
+        proximal_millionths=card.proximal_millionths,
+        steps=card.steps,
+    )
+    return None if method == Method() else method
+
+
+def method_text(plan: Plan) -> str:
+    """Update rule and method of a plan, in a few words."""
+    words: list[str] = [plan.rule.name]
+    method = plan.method or Method()
+    if method.name != "plain":
+        words.append(method.name)
+    if method.own:
+        words.append(f"{method.own} own tensors at each site")
+    if method.fine_tuning:
+        words.append(f"{method.fine_tuning} rounds of fine tuning at each site")
+    return ", ".join(words)
 
 
 def model_files(station: Station, study: Study) -> ModelFiles:
@@ -166,11 +195,11 @@ def compute_next(
     unmasker = _unmasker(closed, dealings, reveals, recovers)
     layout = layout_of(station, study)
     rule = update_rule(plan.rule)
-    out = station.scratch.take(station.work / f"{closed.id}.model", model_bytes_count(layout))
+    model_size = model_bytes_count(model_part(layout))
+    out = station.scratch.take(station.work / f"{closed.id}.model", model_size)
     out_moments = station.work / f"{closed.id}.moments"
-    if moments_count(rule):
-        size = WORD_BYTES * moments_count(rule) * layout.data_words
-        station.scratch.take(out_moments, size)
+    if state_words(rule, layout):
+        station.scratch.take(out_moments, WORD_BYTES * state_words(rule, layout))
     made = next_model(
         fetch_sum(station, closed)[0],
         layout,

@@ -23,6 +23,7 @@ from comity.learning.model import header_bytes
 from comity.learning.steps import rule_of
 from comity.learning.study import StudyCard
 from comity.node.isolation import Limits
+from comity.node.models import method_said
 from comity.node.sandbox import Sandbox
 from comity.node.vectors import write_first_moments
 from comity.statements.studies import Deadlines, Plan, UpdateRule
@@ -76,19 +77,19 @@ def study_parts(file: Path, work: Path, site: SitePolicy) -> StudyParts:
         Misconfigured: the file cannot be read. StudyFault: it does not load, or gives no model.
         Refused(SANDBOX_MISSING).
     """
-    code = _read_study(file)
+    code = read_study(file)
     study = work / "study.py"
     study.write_bytes(code)
     limits = Limits(memory_bytes=site.memory_mb_max * 2**20, cpu_s=site.cpu_s_max)
     sandbox = Sandbox.start(study, None, work / "sandbox", policy=site.sandbox, limits=limits)
     try:
         card = sandbox.describe()
-        model = _write_model(card.layout, sandbox.initial(), work / "model")
+        model = write_model(card.model, sandbox.initial(), work / "model")
     finally:
         sandbox.close()
     layout = layout_digest(card.layout)
     (work / "layout").write_bytes(layout_bytes(card.layout))
-    moments = write_first_moments(rule_of(card.rule), card.layout.data_words, work / "moments")
+    moments = write_first_moments(rule_of(card.rule), card.layout, work / "moments")
     blobs = {
         BlobName(sha256(code)): study,
         BlobName(layout): work / "layout",
@@ -118,6 +119,7 @@ def plan_of(parts: StudyParts, charter: Charter, terms: PlanTerms) -> Plan:
         colluders=colluders,
         deadlines=deadlines(terms.phase_s, terms.train_s),
         layout=parts.layout,
+        method=method_said(card.method),
         model=parts.model,
         moments=parts.moments,
         parameters=card.parameters,
@@ -156,7 +158,8 @@ def deadlines(phase_s: int, train_s: int) -> Deadlines:
     return Deadlines(*(sum(lengths[: place + 1]) for place in range(len(lengths))))
 
 
-def _read_study(file: Path) -> bytes:
+def read_study(file: Path) -> bytes:
+    """The bytes of a study file. Raises Misconfigured: it cannot be read, or is too long."""
     try:
         with file.open("rb") as source:
             code = source.read(STUDY_FILE_BYTES_MAX + 1)
@@ -167,7 +170,7 @@ def _read_study(file: Path) -> bytes:
     return code
 
 
-def _write_model(layout: Layout, vector: Path, out: Path) -> Digest:
+def write_model(layout: Layout, vector: Path, out: Path) -> Digest:
     """The first model as a safetensors file, copied piece by piece; its digest."""
     header = header_bytes(layout)
     digest = hashlib.sha256(header)

@@ -26,23 +26,22 @@ from comity.commons.attempts import Started as StartedFact
 from comity.commons.state import State, Study
 from comity.commons.studies import consent_rule
 from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
+from comity.learning.seeds import rounding_seed, training_seed
 from comity.learning.study import StudyCard
+from comity.node.failures import note_failure
 from comity.node.isolation import Limits
+from comity.node.keeping import keep, kept_path, lay_out_control, lay_out_kept
 from comity.node.machine import StudyProcess
-from comity.node.models import layout_of, model_files
+from comity.node.models import layout_of, method_said, model_files
 from comity.node.sandbox_wire import Train, Trained
 from comity.node.station import Station
 from comity.node.vectors import WORD_BYTES, file_digest, mask_update, write_whole
 from comity.values import (
     DatasetId,
     Digest,
-    MemberId,
     Seat,
     StatementId,
-    labelled_hash,
     to_digest,
-    u32,
-    u64,
 )
 
 LOG = logging.getLogger(__name__)
@@ -83,16 +82,6 @@ def local_dataset(station: Station, dataset: str) -> LocalDataset:
     if stored is None:
         raise Misconfigured(f"data set {dataset} is not known here: `comity data add` it first")
     return msgspec.msgpack.decode(stored, type=LocalDataset)
-
-
-def training_seed(card_seed: int, member: MemberId, round_no: int) -> bytes:
-    """32 bytes for a member's training in a round; the same in every attempt of it."""
-    return labelled_hash("training", u64(card_seed), member.encode(), u32(round_no))
-
-
-def rounding_seed(card_seed: int, member: MemberId, round_no: int) -> bytes:
-    """32 bytes for a member's stochastic rounding in a round; the same in every attempt of it."""
-    return labelled_hash("rounding", u64(card_seed), member.encode(), u32(round_no))
 
 
 @final
@@ -180,7 +169,11 @@ class Practice:
             return running
         if running is not None:
             running.sandbox.close()
-        running = Running(*self._start(study, *reads), reads)
+        try:
+            running = Running(*self._start(study, *reads), reads)
+        except (StudyFault, DataFault) as error:
+            note_failure(self._station, study, error)
+            raise
         self._running[study.id] = running
         return running
 
@@ -218,6 +211,8 @@ class Practice:
             return self._ask(started)
         except (StudyFault, DataFault) as error:
             self._failed[opened.study] = (opened.id, error)
+            study = self._station.replica.state.studies[opened.study]
+            note_failure(self._station, study, error)
             raise
 
     def _ask(self, started: StartedFact) -> Trained | None:
@@ -230,8 +225,7 @@ class Practice:
                 # site's limit is of a round, and the system's of the life of a process.
                 running.sandbox.close()
                 running = self.prepare(study)
-            files = model_files(self._station, study)
-            _copy_over(files.model, running.sandbox.model_path)
+            self._lay_out(study, running)
             seed = training_seed(running.card.seed, self._station.member, opened.round_no)
             running.trained, running.asked = None, opened.id
             running.sandbox.begin(Train(seed.hex()))
@@ -243,8 +237,19 @@ class Practice:
             if result is None:
                 return None
             assert isinstance(result, Trained)
+            if running.card.kept_words:
+                running.asked = None  # if the disk is full now, it is trained again
+                keep(self._station, study, opened.round_no, running.sandbox.kept_path)
+                running.asked = opened.id
             running.trained = result
         return running.trained
+
+    def _lay_out(self, study: Study, running: Running) -> None:
+        """Put what training starts from where the study's process reads it."""
+        sandbox, files = running.sandbox, model_files(self._station, study)
+        _copy_over(files.model, sandbox.model_path)
+        lay_out_kept(kept_path(self._station, study), running.card, sandbox.kept_path)
+        lay_out_control(files.moments, running.card, sandbox.control_path)
 
     def mask(self, started: StartedFact, stage: Started, trained: Trained) -> tuple[Path, Digest]:
         """Quantise and mask the update; the file is durable on return. Returns it and root(y)."""
@@ -338,6 +343,7 @@ def _compare(study: Study, card: StudyCard) -> None:
         and card.weights == plan.weights
         and card.weight_max == plan.weight_max
         and card.rounds == plan.rounds_max
+        and method_said(card.method) == plan.method
         and declared == rule
     )
     if not same:

@@ -27,6 +27,7 @@ from comity.commons.state import Proposal, State, Study
 from comity.commons.votes import signatures_of
 from comity.errors import Unavailable
 from comity.node.asks import Asked, asked
+from comity.node.models import method_text
 from comity.node.practice import LocalDataset
 from comity.node.reacting import stale
 from comity.node.station import Station
@@ -59,9 +60,9 @@ class Obstacle(Struct, frozen=True):
 class StudyStatus(Struct, frozen=True):
     """Where a study stands. round_no: due or under way; results_count: rounds with a result.
 
-    phase: of the live attempt, "waiting" between attempts, "finished". waits_for, why: whom the
-    study waits for now. without: who is left out of how many results. consent: of this site:
-    "given", "refused" or "asked". model: newest.
+    phase: of the live attempt, "waiting" between attempts, "finished". waits_for, why: whom it
+    waits for now. without: who is left out of how many results. consent: of this site: "given",
+    "refused", "asked". model: newest. method: rule, local method.
     """
 
     id: StatementId
@@ -80,6 +81,7 @@ class StudyStatus(Struct, frozen=True):
     consent: str
     model: Digest
     code: Digest
+    method: str = ""
 
 
 @final
@@ -239,6 +241,7 @@ def _study(state: State, study: Study, me: MemberId) -> StudyStatus:
         consent="given" if me in study.consents else answered,
         model=study.model[0],
         code=study.register.plan.code,
+        method=method_text(study.register.plan),
     )
 
 

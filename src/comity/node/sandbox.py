@@ -1,7 +1,7 @@
 """The node's side of a study's process: start it, ask it, believe nothing that it sends.
 
 A study is somebody else's code beside the site's data. It runs in a process of its own that is
-started once, stays warm, and can reach nothing but the study file, the data file and two files of
+started once, stays warm, and can reach nothing but the study file, the data file and a few files of
 its work folder (`isolation`). This side keeps the time, bounds every byte, and turns a dead,
 hanging or lying process into a `StudyFault` with a code and a line; text and values of the study
 stay in the notes file, for the owner of the site.
@@ -14,25 +14,33 @@ import os
 import re
 import select
 import signal
-import stat
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeVar, final
 
 import msgspec
 
-from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
+from comity.errors import (
+    Misconfigured,
+    Refused,
+    Rule,
+    StudyFault,
+    StudyFaultKind,
+)
 from comity.learning.study import StudyCard
 from comity.node.isolation import Isolation, Limits, Setup
-from comity.node.sandbox_start import overwrite, prepare, spawn
+from comity.node.sandbox_faults import data_fault, study_fault
+from comity.node.sandbox_start import cpu_seconds, overwrite, prepare, spawn, vectors_fault
 from comity.node.sandbox_wire import (
     ANY_REPLY,
+    CONTROL_FILE,
+    KEPT_FILE,
     LINE_BYTES_MAX,
     MODEL_FILE,
     NOTES_FILE,
     VECTOR_FILE,
-    WORD_BYTES,
     Alone,
     CheckData,
     Checked,
@@ -41,6 +49,7 @@ from comity.node.sandbox_wire import (
     Evaluate,
     Evaluated,
     Failed,
+    FineTune,
     Initial,
     Initialised,
     Request,
@@ -50,11 +59,10 @@ from comity.node.sandbox_wire import (
     Unfit,
     answer_fault,
 )
-from comity.values import STUDY_FILE_BYTES_MAX
 
 Policy = Literal["require", "warn"]
 Decoded = TypeVar("Decoded")
-Wanted = TypeVar("Wanted", Described, Initialised, Checked, Trained, Evaluated)
+Wanted = TypeVar("Wanted", bound=Result)
 
 NOTES_BYTES_MAX: Final = 2**20
 _SEED: Final = re.compile(r"\A[0-9a-f]{64}\Z")
@@ -95,6 +103,7 @@ class Sandbox:
         *,
         policy: Policy = "require",
         limits: Limits | None = None,
+        more_data: Sequence[Path] = (),
     ) -> Sandbox:
         """Start the process and shut it in; no study code has run when this returns.
 
@@ -106,11 +115,12 @@ class Sandbox:
             policy: "require" refuses when a wall is missing; "warn" goes on, and the caller tells
                 its operator what `isolation.missing` says.
             limits: `Limits()` when None.
+            more_data: tables of a simulation's other members.
         Raises:
             Refused(SANDBOX_MISSING): the policy is "require" and a wall is missing.
             Misconfigured: a path is missing, or Python does not start within these limits.
         """
-        setup = prepare(study_path, data_path, work_dir, limits or Limits())
+        setup = prepare(study_path, data_path, work_dir, limits or Limits(), more_data)
         child, replies = spawn(setup)
         unready = Isolation(False, False, False, ("not asked yet",))
         sandbox = cls(child, replies, setup, unready)
@@ -143,14 +153,7 @@ class Sandbox:
     @property
     def cpu_s(self) -> float:
         """Processor seconds it has used; 0 where the system does not tell."""
-        try:
-            told = Path(f"/proc/{self._child.pid}/stat").read_text(
-                encoding="utf-8", errors="replace"
-            )
-        except OSError:
-            return 0.0
-        user, system = told.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self._child.pid)
 
     @property
     def pid(self) -> int:
@@ -171,6 +174,16 @@ class Sandbox:
         return self._work / VECTOR_FILE
 
     @property
+    def control_path(self) -> Path:
+        """Where the node puts c of SCAFFOLD before it asks to train."""
+        return self._work / CONTROL_FILE
+
+    @property
+    def kept_path(self) -> Path:
+        """What this site keeps from round to round: put here before, found here after training."""
+        return self._work / KEPT_FILE
+
+    @property
     def notes_path(self) -> Path:
         """What the study printed and the text of its errors; show it to the site's owner only."""
         return self._work / NOTES_FILE
@@ -187,7 +200,7 @@ class Sandbox:
                 StudyFaultKind.CODE_FAILED, "the study's process has ended; restart it"
             )
         match request:
-            case Train(seed=seed) | Alone(seed=seed):
+            case Train(seed=seed) | Alone(seed=seed) | FineTune(seed=seed):
                 assert _SEED.match(seed)
             case _:
                 pass
@@ -213,9 +226,9 @@ class Sandbox:
         reply = self._decode(line, ANY_REPLY)
         match reply:
             case Failed():
-                raise self._failure(reply)
+                raise study_fault(self._setup, reply)
             case Unfit():
-                raise self._unfit(reply)
+                raise data_fault(self._setup, reply, self._card)
             case _:
                 lie = answer_fault(asked, reply)
                 if lie is not None:
@@ -223,40 +236,57 @@ class Sandbox:
                 match reply:
                     case Described():
                         self._card = reply.card
-                    case Initialised() | Trained():
-                        self._check_vector(reply.words)
+                    case Initialised():
+                        self._check_vectors(reply.words, trained=False)
+                    case Trained():
+                        self._check_vectors(reply.words, trained=True)
                     case _:
                         pass
                 return reply
 
+    def ask(self, request: Request, wanted: type[Wanted]) -> Wanted:
+        """The result of a request, waited for. Raises as `poll`."""
+        self.begin(request)
+        result = self.poll()
+        while result is None:
+            self._wait(1.0)
+            result = self.poll()
+        assert isinstance(result, wanted)
+        return result
+
     def describe(self) -> StudyCard:
         """What the study declares."""
-        return self._request(Describe(), Described).card
+        return self.ask(Describe(), Described).card
 
     def initial(self) -> Path:
         """The first model, in the file returned: flat little-endian float32."""
-        self._request(Initial(), Initialised)
+        self.ask(Initial(), Initialised)
         return self.vector_path
 
     def check_data(self) -> Checked:
         """Check the data file against the declared columns."""
-        return self._request(CheckData(), Checked)
+        return self.ask(CheckData(), Checked)
 
     def train(self, seed: bytes) -> Trained:
         """Train from `model_path`; the update is in `vector_path`. `seed`: 32 bytes."""
-        return self._request(Train(seed.hex()), Trained)
+        return self.ask(Train(seed.hex()), Trained)
 
     def evaluate(self) -> dict[str, float]:
         """Metrics of the model in `model_path` on this site's data."""
-        return self._request(Evaluate(), Evaluated).metrics
+        return self.ask(Evaluate(), Evaluated).metrics
 
     def alone(self, seed: bytes, rounds: int) -> dict[str, float]:
         """Metrics of what this site gets by itself from `model_path` in so many rounds."""
-        return self._request(Alone(seed.hex(), rounds), Evaluated).metrics
+        return self.ask(Alone(seed.hex(), rounds), Evaluated).metrics
+
+    def fine_tune(self, seed: bytes, rounds: int) -> dict[str, float]:
+        """Metrics of `model_path` after some rounds for this site alone; see the request."""
+        return self.ask(FineTune(seed.hex(), rounds), Evaluated).metrics
 
     def forget(self) -> None:
-        """Overwrite the update: it is this member's alone, and nobody needs it any more."""
+        """Overwrite the update, and what is kept: both are this member's alone."""
         overwrite(self.vector_path)
+        overwrite(self.kept_path)
 
     def close(self) -> None:
         """End the process and everything it started, overwrite the update; may be called twice."""
@@ -272,15 +302,6 @@ class Sandbox:
                 self._child.stdin.close()
         self._child.wait()
         self.forget()
-
-    def _request(self, request: Request, wanted: type[Wanted]) -> Wanted:
-        self.begin(request)
-        result = self.poll()
-        while result is None:
-            self._wait(1.0)
-            result = self.poll()
-        assert isinstance(result, wanted)
-        return result
 
     def _begin_life(self) -> Isolation:
         try:
@@ -355,40 +376,13 @@ class Sandbox:
     def _decode(self, line: bytes, form: msgspec.json.Decoder[Decoded]) -> Decoded:
         try:
             return form.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, StudyFault):
             raise self._lied("an answer that is not in the form") from None
 
-    def _check_vector(self, words: int) -> None:
-        if self._card is not None and words != self._card.layout.data_words:
-            raise self._lied("a vector of another length than declared")
-        try:
-            handle = os.open(self.vector_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            raise self._lied("no vector") from None
-        found = os.fstat(handle)
-        os.close(handle)
-        if not stat.S_ISREG(found.st_mode) or found.st_size != WORD_BYTES * words:
-            raise self._lied("a vector file of another size than announced")
-
-    def _failure(self, reply: Failed) -> StudyFault:
-        where = Path(self._setup.study).name
-        if 0 < reply.line <= STUDY_FILE_BYTES_MAX:
-            where += f", line {reply.line}"
-        return StudyFault(
-            reply.kind, f"the study failed; its own words are in {self.notes_path}", where
-        )
-
-    def _unfit(self, reply: Unfit) -> DataFault:
-        where = f"{Path(self._setup.table).name}, row {reply.row}"
-        if self._card is not None and 1 <= reply.column <= len(self._card.columns):
-            where += f", column {self._card.columns[reply.column - 1]}"
-        elif reply.column > 0:
-            where += f", declared column {reply.column}"
-        return DataFault(
-            f"does not fit what the study declares ({reply.problem_count} problems in all); "
-            f"each is explained in {self.notes_path}",
-            where,
-        )
+    def _check_vectors(self, words: int, *, trained: bool) -> None:
+        lie = vectors_fault(self._work, self._card, words, trained=trained)
+        if lie is not None:
+            raise self._lied(lie)
 
     def _trim_notes(self) -> None:
         if self.notes_path.stat().st_size > NOTES_BYTES_MAX // 2:

@@ -62,7 +62,8 @@ def main() -> None:
     from comity.node.sandbox_study import Worker  # fails here when the limits are too tight
 
     _send(replies, msgspec.json.encode(isolation))
-    _serve(requests, replies, Worker(Path(setup.study), Path(setup.table), Path(setup.work)))
+    tables = tuple(Path(table) for table in (setup.table, *setup.more))
+    _serve(requests, replies, Worker(Path(setup.study), tables, Path(setup.work)))
 
 
 def _serve(requests: BinaryIO, replies: BinaryIO, worker: Worker) -> None:

@@ -37,6 +37,7 @@ from comity.aggregation.unmasking import Unmasker
 from comity.errors import Malformed, StudyFault, StudyFaultKind
 from comity.learning.model import header_bytes, model_bytes_count
 from comity.learning.steps import Rule, first_moments, moments_count, step_chunk
+from comity.learning.tensors import model_part
 from comity.values import CHUNK_WORDS, HEADER_WORDS, Digest, StatementId, to_digest
 
 WORD_BYTES: Final = 4
@@ -181,16 +182,23 @@ class Total:
 @final
 @dataclass(frozen=True, slots=True)
 class NextModel:
-    """Digests of the total, the next model file and the next moments file (None: no moments)."""
+    """Digests of the total, the next model file and the next state file (None: no state)."""
 
     total: Digest
     model: Digest
     moments: Digest | None
 
 
-def write_first_moments(rule: Rule, count: int, out: Path) -> Digest | None:
-    """The moments file before the first round; None and no file for a rule without moments."""
-    if not moments_count(rule):
+def state_words(rule: Rule, layout: Layout) -> int:
+    """Numbers in the file of the update rule's state: its moments, then c of SCAFFOLD."""
+    count = model_part(layout).data_words
+    return moments_count(rule) * count + layout.data_words - count
+
+
+def write_first_moments(rule: Rule, layout: Layout, out: Path) -> Digest | None:
+    """The state file before the first round; None and no file for a rule without a state."""
+    words, count = state_words(rule, layout), model_part(layout).data_words
+    if not words:
         return None
     digest = hashlib.sha256()
     with out.open("wb", buffering=0) as target:
@@ -199,6 +207,10 @@ def write_first_moments(rule: Rule, count: int, out: Path) -> Digest | None:
                 part = first_moments(rule, min(CHUNK_WORDS, count - start))[which]
                 digest.update(part.data)
                 write_whole(target, part.data)
+        for start in range(moments_count(rule) * count, words, CHUNK_WORDS):
+            part = np.zeros(min(CHUNK_WORDS, words - start), np.float32)
+            digest.update(part.data)
+            write_whole(target, part.data)
     return to_digest(digest.digest())
 
 
@@ -214,7 +226,7 @@ def next_model(
     out_model: Path,
     out_moments: Path,
 ) -> NextModel:
-    """Unmask a checked sum, judge it, and compute the next model and moments, in one pass.
+    """Unmask a checked sum, judge it, and compute the next model and state, in one pass.
 
     Args:
         model: file of the model before (safetensors of this layout). moments: of the rule's state.
@@ -226,36 +238,41 @@ def next_model(
         layout, total.survivors_count, total.n, total.weight_max, total.declared_weights
     )
     digest = TotalDigest(Digest(total.closed), layout.words)
-    hashed = hashlib.sha256(header_bytes(layout))
-    _expect_size(model, model_bytes_count(layout))
-    count, kept, pieces = layout.data_words, moments_count(rule), Pieces(layout)
+    part_of_model, words = model_part(layout), state_words(rule, layout)
+    header = header_bytes(part_of_model)
+    hashed = hashlib.sha256(header)
+    _expect_size(model, model_bytes_count(part_of_model))
+    count, kept, pieces = part_of_model.data_words, moments_count(rule), Pieces(layout)
     weight_sum = 0
     with ExitStack() as stack:
         before = stack.enter_context(model.open("rb", buffering=0))
         after = stack.enter_context(out_model.open("r+b", buffering=0))
-        write_whole(after, header_bytes(layout))
+        write_whole(after, header)
         old = stack.enter_context(moments.open("rb", buffering=0)) if moments else None
-        new = stack.enter_context(out_moments.open("r+b", buffering=0)) if kept else None
+        new = stack.enter_context(out_moments.open("r+b", buffering=0)) if words else None
         for k, (lo, _) in enumerate(sum_chunks(sum_path, layout.words)):
             x = unmasker.chunk(k, lo)
             check.update(x)
             digest.update(x)
             if k == 0:
                 weight_sum = int(x[HEADER_WORDS - 1])  # judged by `check` just now
-            start, stop = data_range(count, k)
-            at = len(header_bytes(layout)) + WORD_BYTES * start
-            weights = _fill(before, np.empty(stop - start, np.float32), at)
-            state = tuple(
-                _fill(
-                    old,
-                    np.empty(stop - start, np.float32),
-                    WORD_BYTES * (which * count + start),
-                )
-                for which in range(kept)
-                if old is not None
-            )
+            start, stop = data_range(layout.data_words, k)
             first = start + HEADER_WORDS - k * CHUNK_WORDS
             data = x[first : first + stop - start]
+            if stop > count and new is not None:
+                # c of SCAFFOLD is the mean of the members' own, and needs nothing from before.
+                low = max(start, count)
+                x_of_c, stop, data = data[low - start :], low, data[: low - start]
+                mean = decode_words(pieces, low, x_of_c, weight_sum, total.n, total.weight_max)
+                place = WORD_BYTES * (kept * count + low - count)
+                _put(new, place, mean.astype("<f4").data)
+            at = len(header) + WORD_BYTES * start
+            weights = _fill(before, np.empty(stop - start, np.float32), at)
+            state = tuple(
+                _fill(old, np.empty(stop - start, np.float32), WORD_BYTES * (w * count + start))
+                for w in range(kept)
+                if old is not None
+            )
             for low in range(0, stop - start, _BLOCK):  # a block stays in the processor's cache
                 here = slice(low, low + _BLOCK)
                 mean = decode_words(
@@ -269,12 +286,11 @@ def next_model(
             write_whole(after, weights.data)
             for which, part in enumerate(state):
                 assert new is not None
-                new.seek(WORD_BYTES * (which * count + start))
-                write_whole(new, part.data)
+                _put(new, WORD_BYTES * (which * count + start), part.data)
         after.truncate()
         if new is not None:
-            new.truncate(WORD_BYTES * kept * count)
-    moments_digest = file_digest(out_moments) if kept else None
+            new.truncate(WORD_BYTES * words)
+    moments_digest = file_digest(out_moments) if words else None
     return NextModel(digest.digest(), to_digest(hashed.digest()), moments_digest)
 
 
@@ -293,6 +309,12 @@ def file_digest(path: Path) -> Digest:
     """SHA-256 of a file."""
     with path.open("rb") as source:
         return Digest(hashlib.file_digest(source, "sha256").hexdigest())
+
+
+def _put(target: BinaryIO, at: int, content: memoryview) -> None:
+    """Write at a place. Raises OSError: also when the disk takes a part only."""
+    target.seek(at)
+    write_whole(target, content)
 
 
 def _fill(source: BinaryIO, room: Numbers, at: int) -> Numbers:

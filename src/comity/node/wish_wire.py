@@ -18,6 +18,7 @@ from comity.node import wishes
 from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
 from comity.node.evidence_wire import AboutEvidence, EvidenceResult, fulfil_about_evidence
 from comity.node.exporting import ExportTask, LogExported, export_log, export_task
+from comity.node.failures import Failures
 from comity.node.governing_wire import Governed, GoverningResult, govern
 from comity.node.pages import ENTRIES_MAX, EntryProof, EntryShown, Logged, LogPage
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
@@ -25,7 +26,7 @@ from comity.node.releasing import Written
 from comity.node.reports import AnchorText, Status
 from comity.node.station import Station
 from comity.node.wish_fields import FilePath, Name
-from comity.node.wishes import Said
+from comity.node.wishes import Said, StudyFile
 from comity.statements.fields import Count, SlugField, StatementIdField, TextField
 from comity.statements.governing import Choice
 from comity.values import DEADLINE_S_MAX, LOG_SIZE_MAX, ROSTER_MAX
@@ -180,6 +181,20 @@ class EvaluateStudy(Struct, frozen=True, tag="study-evaluate", forbid_unknown_fi
     study: Name
 
 
+@final
+class AskFailures(Struct, frozen=True, tag="study-failures", forbid_unknown_fields=True):
+    """`wishes.failures`."""
+
+    study: Name
+
+
+@final
+class FindStudyFile(Struct, frozen=True, tag="study-file", forbid_unknown_fields=True):
+    """`wishes.study_file`."""
+
+    study: Name
+
+
 Wish = (
     AskStatus
     | DeclareDataset
@@ -201,6 +216,8 @@ Wish = (
     | EvaluateStudy
     | Governed
     | AboutEvidence
+    | AskFailures
+    | FindStudyFile
 )
 
 Result = (
@@ -216,6 +233,8 @@ Result = (
     | Written
     | GoverningResult
     | EvidenceResult
+    | Failures
+    | StudyFile
 )
 
 
@@ -278,6 +297,10 @@ def fulfil(wish: Wish, station: Station) -> Result:
             return wishes.logged(station, wish.statement, wish.start)
         case EvaluateStudy():
             return wishes.evaluate(station, wish.study)
+        case AskFailures():
+            return wishes.failures(station, wish.study)
+        case FindStudyFile():
+            return wishes.study_file(station, wish.study)
         case _:
             if isinstance(wish, Governed):
                 return govern(wish, station)

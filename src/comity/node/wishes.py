@@ -21,6 +21,7 @@ from comity.commons.state import Dataset
 from comity.errors import Misconfigured, Refused, Rule
 from comity.node.evaluating import Evaluation as Evaluation
 from comity.node.evaluating import evaluate as evaluate
+from comity.node.failures import failures as failures
 from comity.node.lookup import find_proposal, find_study
 from comity.node.pages import log_entries as log_entries
 from comity.node.pages import logged as logged
@@ -141,6 +142,34 @@ def register_parts(
     for blob, place in parts.blobs.items():
         station.blobs.adopt(place, blob)
     return say_once(station, body, body.name)
+
+
+@final
+class StudyFile(Struct, frozen=True, tag="study-file-found"):
+    """Where a registered study's file lies here, and this site's own tables, by data set."""
+
+    name: str
+    code: str
+    tables: dict[str, str]
+
+
+def study_file(station: Station, study: str) -> StudyFile:
+    """The file of a registered study, fetched when it is not here; to be read, or tried.
+
+    Raises:
+        Refused(NO_SUCH_THING). Unavailable: nobody serves it now.
+    """
+    state = station.replica.state
+    found = find_study(state, study)
+    code = station.blob(found.register.plan.code)
+    mine = (each.id for each in state.datasets.values() if each.owner == station.member)
+    places = {each: station.journal.get(f"dataset/{each}") for each in mine}
+    tables = {
+        str(each): msgspec.msgpack.decode(kept, type=LocalDataset).path
+        for each, kept in places.items()
+        if kept is not None
+    }
+    return StudyFile(found.register.name, str(code), tables)
 
 
 # -- consent -------------------------------------------------------------------------------------

@@ -51,13 +51,30 @@ class DatasetDeclare(Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 @final
 class UpdateRule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How the next model follows from the sum (learning/steps.py). fedavg uses server_lr only."""
+    """How the next model follows from the sum (learning/steps.py). fedavg uses server_lr only,
+    momentum and nesterov beta1 too."""
 
-    name: Literal["fedavg", "fedadam", "fedyogi", "fedadagrad"]
+    name: Literal["fedavg", "fedadam", "fedyogi", "fedadagrad", "momentum", "nesterov"]
     server_lr_millionths: Positive
     beta1_millionths: Annotated[int, Meta(ge=0, lt=1_000_000)] = 0
     beta2_millionths: Annotated[int, Meta(ge=0, lt=1_000_000)] = 0
     tau_trillionths: Count = 0
+
+
+@final
+class Method(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What members do at home beside plain local steps (learning/methods).
+
+    own: tensors that stay at each member. fine_tuning: rounds each adds for itself. proximal: of
+    fedprox. lr, steps: of scaffold's local steps.
+    """
+
+    fine_tuning: Count = 0
+    lr_trillionths: Count = 0
+    name: Literal["plain", "fedprox", "scaffold"] = "plain"
+    own: Count = 0
+    proximal_millionths: Millionths = 0
+    steps: Count = 0
 
 
 @final
@@ -80,7 +97,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 
     colluders: c. survivors_min: u_min. words: L. code, layout, model, moments: digests of blobs
     (moments: the update rule's state, absent when it has none). parameters: digest of all else
-    that determines an update.
+    that determines an update. method: absent when members take plain local steps only.
     """
 
     attempts_max: Annotated[int, Meta(ge=1, le=1_000)]
@@ -96,6 +113,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     weight_max: Positive
     weights: Literal["equal", "declared", "hidden"]
     words: Words
+    method: Method | None = None
     moments: DigestField | None = None
 
 
