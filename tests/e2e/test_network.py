@@ -22,6 +22,9 @@ from tests.e2e.preparing import Prepared, prepare
 from tests.e2e.proxies import Fate, Proxy, proxied
 
 TWICE_MAX = 0.05
+TWICE_KILLED_MAX = 0.1
+"""When the host dies: what it had not written for a tenth of a second, and what was on the way, is
+lost, which is more than a twentieth of these small vectors."""
 PHASE_S = 3_600
 MEMBERS = 3
 
@@ -59,12 +62,12 @@ def same_as_in_quiet(commons: Live, folder: Path, rounds: int) -> None:
     commons.wait_until(commons.have_model(commons.models()[-1]), 120)
 
 
-def little_twice(proxies: Mapping[str, Proxy], numbers: int) -> None:
+def little_twice(proxies: Mapping[str, Proxy], numbers: int, most: float = TWICE_MAX) -> None:
     """Vectors and sums went by, and hardly a byte of any blob more than once."""
     for member, proxy in proxies.items():
         assert 4 * numbers <= max(proxy.up.sizes.values()), member
         assert 5 * numbers <= max(proxy.down.sizes.values()), member
-        assert proxy.twice() <= TWICE_MAX, (member, proxy.up, proxy.down)
+        assert proxy.twice() <= most, (member, proxy.up, proxy.down)
 
 
 SIZES = [
@@ -145,4 +148,4 @@ def test_the_host_starts_again_during_uploads_and_downloads(
             commons.start(HOST)
         commons.wait_for_rounds(1, limit_s)
         same_as_in_quiet(commons, tmp_path, 1)
-        little_twice(proxies, numbers)
+        little_twice(proxies, numbers, TWICE_KILLED_MAX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from comity.commons.attempts import Confirming, Masking, opened_of, started_of
 from comity.errors import Rule, Unavailable
 from comity.node import wishes
+from comity.node.machine import StudyProcess
 from comity.node.models import model_files
 from comity.node.stages import scope_of
 from comity.node.works import joined_data, work_record
@@ -105,25 +107,34 @@ def test_a_consent_for_other_data_stops_the_update_of_the_old(
         assert not world.said("round.commit", "m2")
 
 
-def test_the_update_is_overwritten_once_it_is_committed(commons: Make, tmp_path: Path) -> None:
+def test_the_update_is_overwritten_once_it_is_committed(
+    commons: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepared = commons(4)
     with prepared.world(tmp_path) as world:
-        places = [
-            desk.loop._rounds._practice._running[world.study_id].sandbox.vector_path
-            for desk in world.desks
+        sandboxes = [
+            desk.loop._rounds._practice._running[world.study_id].sandbox for desk in world.desks
         ]
-        world.run(lambda: isinstance(world.study.current, Masking))
         seen: set[Path] = set()
-
-        def look() -> bool:
-            seen.update(path for path in places if any(path.read_bytes()))
-            return isinstance(world.study.current, Confirming)
-
-        world.run(look)
-        assert seen, "there was an update to look at"
+        for sandbox in sandboxes:
+            monkeypatch.setattr(sandbox, "forget", _noting(sandbox, seen))
+        world.run(lambda: isinstance(world.study.current, Confirming))
+        assert len(seen) == 4, "each had an update to forget"
         world.settle(world.results(1))
         world.settle()
-        assert not any(any(path.read_bytes()) for path in places)
+        assert not any(any(sandbox.vector_path.read_bytes()) for sandbox in sandboxes)
+
+
+def _noting(sandbox: StudyProcess, seen: set[Path]) -> Callable[[], None]:
+    """`forget`, which first notes whether there was anything to forget."""
+    forget = sandbox.forget
+
+    def noted() -> None:
+        if any(sandbox.vector_path.read_bytes()):
+            seen.add(sandbox.vector_path)
+        forget()
+
+    return noted
 
 
 def test_a_study_file_that_was_changed_here_does_not_run(commons: Make, tmp_path: Path) -> None:
