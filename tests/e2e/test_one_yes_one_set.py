@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from comity.commons.attempts import Confirming, Masking, opened_of, started_of
+from comity.commons.attempts import Confirming, opened_of, started_of
 from comity.errors import Rule, Unavailable
 from comity.node import wishes
 from comity.node.machine import StudyProcess
