@@ -21,8 +21,10 @@ from comity.statements.governing import (
     VoteCast,
     proposal_of,
 )
-from comity.statements.membership import HostOffer, MemberLeave
+from comity.statements.keysets import key_set_digest
+from comity.statements.membership import HostOffer, KeysRevoke, MemberLeave
 from comity.values import DAY_S, MemberId, StatementId
+from tests.commons.changes import approve
 from tests.worlds import World, charter_of
 
 WINDOW_S, EFFECT_S, MEDIATION_S = 14 * DAY_S, 3 * DAY_S, 10 * DAY_S
@@ -190,6 +192,28 @@ def test_who_leaves_is_out_of_the_vote() -> None:
     world.done(world.members[4], MemberLeave())
     tied = held(world, proposal)
     assert len(tied.electorate) == 4 and tied.decided is False
+
+
+def test_nobody_wins_by_taking_an_opponent_out() -> None:
+    """A4.1, step 2: a seat and a ballot stay in open votes when its member's keys are revoked."""
+    world, proposal = commons("weighty")
+    ballots(world, proposal, "yes", "yes", "yes", "no", "no")
+    assert held(world, proposal).decided is False  # three of five are less than two thirds
+    world, proposal = commons("weighty")
+    ballots(world, proposal, "yes", "yes", "yes", "no")
+    a, e = world.members[0], world.members[4]
+    keys = key_set_digest(world.state.keys[e])
+    world.done(a, KeysRevoke(keys=keys, member=e, reason="lost"))
+    approve(world, world.members[:3])
+    assert e not in world.state.members
+    assert e in held(world, proposal).electorate and held(world, proposal).decided is None
+
+
+def test_what_passed_is_not_withdrawn_in_the_pause() -> None:
+    world, proposal = commons("weighty")
+    ballots(world, proposal, "yes", "yes", "yes", "yes", "yes")
+    back = ProposalWithdraw(proposal=proposal)
+    assert world.say(world.members[0], back) == Void(Rule.VOTE_CLOSED)
 
 
 def test_the_group_cap_holds_in_a_vote() -> None:

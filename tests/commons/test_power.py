@@ -59,9 +59,12 @@ def test_it_says_what_trying_every_set_says(rule: DecisionRule, groups: str) -> 
 
 def test_the_cap_keeps_a_large_group_from_deciding_or_blocking() -> None:
     who = electorate("X" * 10 + "Y" + "Z")
-    capped = power_of(replace(WEIGHTY, min_yes=2), who)
+    rule = replace(WEIGHTY, min_yes=2, quorum=Fraction(0))
+    capped = power_of(rule, who)
     assert [group.share for group in capped.groups] == [THIRD] * 3
     assert not any(group.passes_alone or group.blocks_alone for group in capped.groups)
+    # The quorum counts members: a large group that stays away can stop what it cannot outvote.
+    assert power_of(replace(rule, quorum=TWO_THIRDS), who).groups[0].blocks_alone
     # Two members outside cannot be three that say yes: min_yes gives the large group its no back.
     assert power_of(WEIGHTY, who).groups[0].blocks_alone
     free = power_of(DecisionRule("threshold", TWO_THIRDS, 3, yes=TWO_THIRDS), who)

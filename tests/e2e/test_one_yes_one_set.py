@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,8 @@ import pytest
 from comity.commons.attempts import Confirming, opened_of, started_of
 from comity.errors import Rule, Unavailable
 from comity.node import wishes
-from comity.node.machine import StudyProcess
 from comity.node.models import model_files
+from comity.node.sandbox import Sandbox
 from comity.node.stages import scope_of
 from comity.node.works import joined_data, work_record
 from comity.statements.rounds import RoundReveal
@@ -110,31 +109,21 @@ def test_a_consent_for_other_data_stops_the_update_of_the_old(
 def test_the_update_is_overwritten_once_it_is_committed(
     commons: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = commons(4)
-    with prepared.world(tmp_path) as world:
-        sandboxes = [
-            desk.loop._rounds._practice._running[world.study_id].sandbox for desk in world.desks
-        ]
-        seen: set[Path] = set()
-        for sandbox in sandboxes:
-            monkeypatch.setattr(sandbox, "forget", _noting(sandbox, seen))
+    seen: set[Path] = set()
+    forget = Sandbox.forget
+
+    def noted(sandbox: Sandbox) -> None:
+        if any(sandbox.vector_path.read_bytes()):
+            seen.add(sandbox.vector_path)
+        forget(sandbox)
+
+    monkeypatch.setattr(Sandbox, "forget", noted)
+    with commons(4).world(tmp_path) as world:
         world.run(lambda: isinstance(world.study.current, Confirming))
         assert len(seen) == 4, "each had an update to forget"
         world.settle(world.results(1))
         world.settle()
-        assert not any(any(sandbox.vector_path.read_bytes()) for sandbox in sandboxes)
-
-
-def _noting(sandbox: StudyProcess, seen: set[Path]) -> Callable[[], None]:
-    """`forget`, which first notes whether there was anything to forget."""
-    forget = sandbox.forget
-
-    def noted() -> None:
-        if any(sandbox.vector_path.read_bytes()):
-            seen.add(sandbox.vector_path)
-        forget()
-
-    return noted
+        assert not any(any(path.read_bytes()) for path in seen)
 
 
 def test_a_study_file_that_was_changed_here_does_not_run(commons: Make, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def opened(world: World) -> Opened:
     [
         (Ending.OPEN, None, "same", False),
         (Ending.SEALED, None, "other", True),
-        (Ending.UNSTARTED, None, "other", True),
+        (Ending.UNSTARTED, None, "other", False),
         (Ending.BURNED, ALL, "same", True),
         (Ending.BURNED, ALL, "other", False),
         (Ending.BURNED, None, "same", False),

@@ -261,7 +261,8 @@ def _in_force(state: State, epoch: Epoch, index: int) -> State:
         countries={**state.countries, **countries},
     )
     for member in gone:
-        state = _departed(state, member, index)
+        # Its seat and ballot in open votes stay (A4.1, step 2): nobody wins by taking it out.
+        state = studies.without(state, member, index)
     return _timed(with_pending(state), index)
 
 

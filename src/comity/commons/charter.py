@@ -136,9 +136,11 @@ def charter_from_toml(text: str) -> Charter:
     Raises:
         Misconfigured: names the setting and what is allowed.
     """
+    if len(text) > CHARTER_BYTES_MAX:
+        raise Misconfigured(f"a charter has at most {CHARTER_BYTES_MAX} characters")
     try:
         said = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise Misconfigured(f"the charter is not TOML: {error}") from error
     try:
         return _charter_of(said)

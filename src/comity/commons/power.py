@@ -60,14 +60,15 @@ def power_of(rule: DecisionRule, electorate: Mapping[MemberId, str]) -> Power:
         ballots |= dict.fromkeys(yes, "yes")
         return tally(rule, electorate, ballots).outcome == "passed"
 
+    def stops(outside: Sequence[MemberId]) -> bool:  # by its no, or by staying away
+        return not passes(outside, "no") or not passes(outside, None)
+
     groups = []
     for group in sorted(set(electorate.values())):
         inside = [member for member in heavy if electorate[member] == group]
         outside = [member for member in heavy if electorate[member] != group]
         share = Fraction(sum((weight[member] for member in inside), Fraction(0)), total)
-        groups.append(
-            GroupPower(group, len(inside), share, passes(inside, "no"), not passes(outside, "no"))
-        )
+        groups.append(GroupPower(group, len(inside), share, passes(inside, "no"), stops(outside)))
     count = len(heavy)
     return Power(
         yes_needed=_least(count, lambda n: passes(heavy[:n], "no")),

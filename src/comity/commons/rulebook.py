@@ -16,8 +16,8 @@ from msgspec import Meta, Struct
 
 from comity.commons.tally import DecisionRule, tally
 from comity.errors import Misconfigured
-from comity.statements.fields import Count, Duration, SlugField
-from comity.values import DAY_S, MEMBERS_MAX, MemberId
+from comity.statements.fields import Duration, SlugField
+from comity.values import DAY_S, DEADLINE_S_MAX, MEMBERS_MAX, MemberId
 
 Act: TypeAlias = Literal["admit", "host", "release"]
 """What is decided by vote."""
@@ -25,8 +25,11 @@ Act: TypeAlias = Literal["admit", "host", "release"]
 ACTS: Final[tuple[Act, ...]] = get_args(Act)
 RULES_MAX: Final = 32
 
-FractionField = Annotated[str, Meta(pattern=r"^(1|[1-9][0-9]{0,3}/[1-9][0-9]{0,3})$")]
+FractionField = Annotated[str, Meta(pattern=r"\A(1|[1-9][0-9]{0,3}/[1-9][0-9]{0,3})\Z")]
 """1, or a share in lowest terms such as 2/3; never a float."""
+
+
+_Pause = Annotated[int, Meta(ge=0, le=DEADLINE_S_MAX)]
 
 
 @final
@@ -58,9 +61,9 @@ class RuleText(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     yes: FractionField | Literal[""] = ""
     of: Literal["cast", "electorate"] = "cast"
     group_cap: bool = False
-    mediation_s: Count = 0
+    mediation_s: _Pause = 0
     fallback: SlugField | Literal[""] = ""
-    effect_s: Count = 0
+    effect_s: _Pause = 0
 
 
 @final
@@ -116,8 +119,9 @@ def rulebook_fault(book: Rulebook, electorate: Mapping[MemberId, str]) -> str | 
         if fault is not None:
             return fault
     if book.groups is not None:
-        if Fraction(book.groups.cap) > 1:
-            return "groups.cap: at most 1"
+        cap = Fraction(book.groups.cap)
+        if cap > 1 or str(cap) != book.groups.cap:
+            return f"groups.cap: at most 1, in lowest terms: {min(cap, Fraction(1))}"
         if not any(rule.group_cap for rule in book.rules.values()):
             return "groups: no rule says group_cap = true; leave [groups] out, or say it in one"
     return None
@@ -182,6 +186,8 @@ def _signed(name: str, rules: Mapping[str, Any], seen: tuple[str, ...]) -> Any:
         return rule
     signed = dict(rule)
     for key in _TIMED:
+        if f"{key}_s" in signed:
+            raise Misconfigured(f'rules.{name}.{key}_s: write {key} = "14d" instead')
         if key in signed:
             signed[f"{key}_s"] = duration_s(signed.pop(key), f"rules.{name}.{key}")
     like = signed.pop("like", None)

@@ -107,7 +107,7 @@ def withdraw(state: State, entry: Entry, body: ProposalWithdraw) -> State | Rule
         return Rule.NO_SUCH_THING
     if proposal.author != entry.statement.author:
         return Rule.WRONG_PARTY
-    if proposal.decided is not None:
+    if proposal.decided is not None or proposal.stage == "waiting":
         return Rule.VOTE_CLOSED
     return _decide(state, proposal, decided=False, index=entry.index)
 

@@ -9,6 +9,7 @@ from comity.errors import Unavailable
 from comity.log.heads import cosign
 from comity.node.relaying import must_be_logged
 from comity.node.station import Station, describe
+from comity.node.succession import approved
 
 _COSIGNED_AT: Final = "cosigned-at-s"
 
@@ -33,6 +34,8 @@ class Cosigner:
             Unavailable, Refused: the host does not take the line; it is sent again.
         """
         station = self._station
+        if station.halted or approved(station) is not None:
+            return  # it was caught, or another host was approved: it gets no line of this node
         newest, last = station.replica.newest(), station.journal.last_cosigned()
         held, now_s = station.replica.state.keys.get(station.member), station.clock()
         if newest is None or held is None or held.keys.head != station.keys.public_head:

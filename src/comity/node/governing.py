@@ -174,6 +174,7 @@ def approve(station: Station, what: str, url: str = "") -> Said:
     known = [p for p in state.changes.pending if len(what) >= 8 and p.epoch.digest.startswith(what)]
     pending = known[0] if len(known) == 1 else None
     if pending is not None and pending.epoch.host == state.host:
+        succession.require_unpromised(station)
         body = EpochApprove(document=pending.epoch.digest, epoch=pending.epoch.number)
         return say_once(station, body, f"epoch {pending.epoch.number}")
     host = pending.epoch.host if pending is not None else MemberId(what)

@@ -104,13 +104,23 @@ def check_successor(
             member approved the epoch only after it had cosigned that head.
     Raises:
         Forged: its head is not signed by its own host, or it is of no later epoch.
-        HostFault(SPLIT_VIEW): it undoes what is final here, or lacks what was cosigned.
+        HostFault(SPLIT_VIEW): its host's key has signed what it lacks (a host never goes on with
+            the key of a log that it leaves); it undoes what is final here, or lacks what was
+            cosigned.
     """
     signed = parse_signed_head(note)
     if not history.signed_by_its_host(signed):
         raise Forged("the head is not signed by whoever is host after its entries (rule 8)")
     if history.state.epoch.number <= replica.state.epoch.number:
         raise Forged("no newer epoch is in force in this history, so nothing is dropped for it")
+    host = history.state.keys[history.state.host].keys.host
+    if history.keep < replica.state.size and host in replica.host_keys_above(history.keep):
+        raise HostFault(
+            HostFaultKind.SPLIT_VIEW,
+            f"{history.state.host} has signed entries above {history.keep} with the same host key"
+            " as the history that lacks them: it shows two histories",
+            note,
+        )
     final = replica.view.final
     if history.size < final.size or history.tree.root(final.size) != final.root:
         raise HostFault(

@@ -230,7 +230,10 @@ class Sandbox:
             case Unfit():
                 raise data_fault(self._setup, reply, self._card)
             case _:
-                lie = answer_fault(asked, reply)
+                try:
+                    lie = answer_fault(asked, reply)
+                except (ArithmeticError, ValueError):  # integers come from there in any size
+                    lie = "numbers out of bounds"
                 if lie is not None:
                     raise self._lied(lie)
                 match reply:

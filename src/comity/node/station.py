@@ -200,7 +200,6 @@ class Station:
     def use_host(self, url: str) -> None:
         """Talk to the host at this URL from now on, and send it again what is not final yet."""
         if url != self.remote.url:
-            self._own = []  # places in the log that was left
             before, self.remote = self.remote, self.remote_to(url)
             self._others.pop(url, None)
             before.close()
@@ -209,6 +208,10 @@ class Station:
     def logged(self, statement_id: StatementId, index: int) -> None:
         """The log's entry `index` is mine; made durable by `flush`."""
         self._own.append((statement_id, index))
+
+    def forget_places(self) -> None:
+        """What is not flushed yet lies in a log that is left: it has no place any more."""
+        self._own = []
 
     def flush(self) -> None:
         """Make durable what was taken: entries, and which of mine are among them."""

@@ -208,6 +208,13 @@ def approved(station: Station) -> Approved | None:
     return promise if promise.epoch > station.replica.state.epoch.number else None
 
 
+def require_unpromised(station: Station) -> None:
+    """Raises Refused(SAID_BEFORE): another host was approved for the next epoch."""
+    promise = approved(station)
+    if promise is not None:
+        raise _promised(promise)
+
+
 def _promised(promise: Approved) -> Refused:
     return Refused(
         Rule.SAID_BEFORE,
@@ -284,6 +291,7 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
         final = replica.view.final
         station.journal.cosigned_again_from((final.size, final.root))
     # Die here: what I said above `keep` is sent again, and is known again where it is logged.
+    station.forget_places()
     station.journal.unlogged(history.keep)
     replica.replace_tail(history.keep, history.applied, history.state, shown.note)
     # Die here: the log says who is host, and the next start finds its address there.

@@ -80,7 +80,7 @@ def check_work(
     for past in station.journal.works(dataset, version, opened.work):
         if past.attempt == but or not (past.committed or past.confirmed or past.revealed):
             continue
-        if past.ending in (Ending.SEALED, Ending.UNSTARTED):
+        if past.ending is Ending.SEALED:
             continue
         same_roster = past.roster == _roster(opened) and past.threshold == opened.quorum
         ended = past.ending in (Ending.ACCEPTED, Ending.BURNED)
@@ -160,7 +160,9 @@ def _works(
 def _ending(ended: Ended, said: frozenset[str]) -> Ending:
     match ended.end:
         case End.UNSTARTED:
-            return Ending.UNSTARTED
+            # Another host's log may not hold the Start that I acted on: what I did stays done.
+            acted = said & {"round.commit", "round.confirm", "round.reveal"}
+            return Ending.OPEN if acted else Ending.UNSTARTED
         case End.ACCEPTED:
             return Ending.ACCEPTED
         case End.BURNED:

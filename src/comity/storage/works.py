@@ -55,7 +55,12 @@ def record(writing: sqlite3.Connection, works: Iterable[WorkRecord]) -> None:
             " committed = max(committed, excluded.committed),"
             " confirmed = max(confirmed, excluded.confirmed),"
             " revealed = max(revealed, excluded.revealed),"
-            " survivors = coalesce(excluded.survivors, survivors), ending = excluded.ending",
+            # Another set of one attempt is of a history that was left: then no set is its set
+            # any more ('[]'), and nothing that ends there frees the work.
+            " survivors = CASE WHEN survivors != excluded.survivors THEN '[]'"
+            "  ELSE coalesce(survivors, excluded.survivors) END,"
+            " ending = CASE WHEN survivors = '[]' OR survivors != excluded.survivors"
+            "  THEN 'open' ELSE excluded.ending END",
             (
                 *(work.dataset, work.version, work.work, *work.attempt, work.roster),
                 *(work.threshold, work.committed, work.confirmed, work.revealed),
