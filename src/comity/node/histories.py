@@ -114,7 +114,7 @@ def check_successor(
     if history.state.epoch.number <= replica.state.epoch.number:
         raise Forged("no newer epoch is in force in this history, so nothing is dropped for it")
     host = history.state.keys[history.state.host].keys.host
-    if history.keep < replica.state.size and host in replica.host_keys_above(history.keep):
+    if history.keep < replica.state.size and host in _host_keys_above(replica.state, history.keep):
         raise HostFault(
             HostFaultKind.SPLIT_VIEW,
             f"{history.state.host} has signed entries above {history.keep} with the same host key"
@@ -138,3 +138,14 @@ def check_successor(
             " member had cosigned when it approved: it was not built as proposed",
             note,
         )
+
+
+def _host_keys_above(state: State, size: int) -> set[bytes]:
+    """*host* keys that may have signed heads of more than `size` entries of this log."""
+    found: set[bytes] = set()
+    for epoch in (state.epoch, *reversed(state.past)):
+        if epoch.host in epoch.keys:
+            found.add(epoch.keys[epoch.host].keys.host)
+        if epoch.size <= size:
+            break
+    return found

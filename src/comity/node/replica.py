@@ -215,15 +215,6 @@ class Replica:
         """The key that signs heads now; None before the host has entered."""
         return _host_key(self.state.epoch)
 
-    def host_keys_above(self, size: int) -> set[bytes]:
-        """*host* keys that signed heads of this copy of more than `size` entries."""
-        found: set[bytes] = set()
-        for epoch in (self.state.epoch, *reversed(self.state.past)):
-            found |= {key for key in (_host_key(epoch),) if key is not None}
-            if epoch.size <= size:
-                break
-        return found
-
     def take_cosignatures(self, note: bytes, lines: Iterable[bytes]) -> bool:
         """Count cosignatures of a head below this copy's size; keep them and the head when final.
 
