@@ -83,7 +83,7 @@ def _weather(
     limit_s: float,
 ) -> Storm:
     # Who and when, so that a run can be repeated; nothing secret hangs on it.
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)  # noqa: S311  # no secret
     kills: Counter[str] = Counter()
     with live(prepared, folder) as commons:
         began_s = time.monotonic()
@@ -93,7 +93,7 @@ def _weather(
             until_s = time.monotonic() + pause_s
             # On a busy machine a program may take longer than the pause to start: it may, always.
             commons.wait_until(
-                lambda until_s=until_s: (  # type: ignore[misc]
+                lambda until_s=until_s: (  # type: ignore[misc]  # its default
                     len(commons.results) >= rounds
                     or (time.monotonic() > until_s and all(map(commons.is_up, commons.names)))
                 ),

@@ -77,4 +77,4 @@ def serve_forged(world: World, victim: Desk, forge: Forge, *, signed: bool) -> N
         shown = PublishedHead(head.note(), ())
         return Batch(batch.version, (shown,), batch.start, forged)
 
-    victim.station.remote.entries = entries  # type: ignore[method-assign, assignment]
+    victim.station.remote.entries = entries  # type: ignore[method-assign, assignment]  # bent

@@ -55,11 +55,11 @@ class FullOnce:
         def performed(duty: object) -> None:
             self._about = type(duty).__name__
             try:
-                perform(duty)  # type: ignore[arg-type]
+                perform(duty)  # type: ignore[arg-type]  # as meant
             finally:
                 self._about = ""
 
-        desk.loop._perform = performed  # type: ignore[method-assign]
+        desk.loop._perform = performed  # type: ignore[method-assign]  # bent
 
     def reached(self, owner: str, point: str) -> None:
         place = f"{self._about} {owner} {point}"
@@ -101,7 +101,7 @@ def test_a_write_that_takes_only_a_part_is_gone_on_with() -> None:
 
     class Narrow(io.BytesIO):
         def write(self, piece: object) -> int:
-            return super().write(bytes(piece)[:7])  # type: ignore[call-overload]
+            return super().write(bytes(piece)[:7])  # type: ignore[call-overload]  # bytes
 
     narrow = Narrow()
     write_whole(narrow, b"0123456789" * 5)

@@ -48,7 +48,7 @@ def test_attack_18_a_false_check_value_that_fits_a_false_sum_leaves_evidence(
         (confirm,) = world.said("round.confirm", "m2")
         assert isinstance(confirm.body, RoundConfirm)
         seat = 3
-        vector = closed.commits[seat].vector  # type: ignore[index]
+        vector = closed.commits[seat].vector  # type: ignore[index]  # it was closed
         path = world.server.host.bulk.find(world.state, BlobName(vector))
         assert path is not None
         root, value = vector_check(path, words, closed.started.binding, seat, closed.id)

@@ -159,7 +159,7 @@ def test_attack_50_confirms_that_only_one_member_is_shown(commons: Make, tmp_pat
         assert isinstance(victim.state.studies[world.study_id].current, Confirming)
         assert victim.stopped is None
         assert not world.said("round.reveal"), "and believes nothing that no head covers"
-        victim.station.remote.entries = true  # type: ignore[method-assign]
+        victim.station.remote.entries = true  # type: ignore[method-assign]  # bent
         victim.step()
         assert [said.author for said in world.said("round.reveal")] == ["m1"]
         world.desks.append(victim)

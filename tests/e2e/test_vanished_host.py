@@ -124,7 +124,7 @@ def test_attack_30_the_host_learns_the_sum_and_withholds_its_secret(
             return
         world.let_time_pass(lambda: all(world.said("round.abandon", m) for m in ("m1", "m2")))
         abandons = world.said("round.abandon")
-        assert all(said.body.released for said in abandons)  # type: ignore[union-attr]
+        assert all(said.body.released for said in abandons)  # type: ignore[union-attr]  # its kind
         liar.wake()  # it has learnt the sum, and now tries the same work without m2
         world.desk("m2").sleep_before("round.join")
         world.let_time_pass(lambda: bool(world.study.ended))

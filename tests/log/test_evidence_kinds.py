@@ -48,7 +48,7 @@ def cosigned(
     entries: list[bytes], *members: MemberId, time_s: int = NOW_S, key: object = None
 ) -> SignedHead:
     head = head_of(entries)
-    signed = sign_head(head, HOST_KEY if key is None else key)  # type: ignore[arg-type]
+    signed = sign_head(head, HOST_KEY if key is None else key)  # type: ignore[arg-type]  # as meant
     return parse_signed_head(full_note(signed, cosigned_by(head, *members, time_s=time_s)))
 
 

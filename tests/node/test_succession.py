@@ -162,7 +162,7 @@ def test_a_tail_that_leaves_out_what_an_approver_holds_is_not_approved(tmp_path:
         stop_old(commons)
         server = commons.candidate(1)
         take_over(commons.desk(1).station, server.url)
-        server.host.take_tail = refuse  # type: ignore[method-assign, assignment]
+        server.host.take_tail = refuse  # type: ignore[method-assign, assignment]  # bent
         with pytest.raises(Refused) as refusal:
             approve(commons.desk(3).station, server.url)
         assert rule_of(refusal) is Rule.HEAD_UNKNOWN
@@ -185,7 +185,7 @@ def test_a_tail_that_is_reordered_or_added_to_is_not_approved(tmp_path: Path, at
         late = commons.desk(1)
         stop_old(commons)
         server = commons.candidate(1)
-        server.host.take_tail = refuse  # type: ignore[method-assign, assignment]
+        server.host.take_tail = refuse  # type: ignore[method-assign, assignment]  # bent
         if attack == "reordered":
             shown = [tail[1], tail[0]]
         else:

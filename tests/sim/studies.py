@@ -122,7 +122,7 @@ def start_in_process(
 @lru_cache(maxsize=64)
 def _worker(text: bytes, table: bytes) -> Worker:
     """A worker that keeps its study and table for all worlds of this process."""
-    return Worker(_Content(text), (_Content(table),), Path())  # type: ignore[arg-type]
+    return Worker(_Content(text), (_Content(table),), Path())  # type: ignore[arg-type]  # as meant
 
 
 class _Content:

@@ -244,7 +244,7 @@ def _is_misfit(unverified: Unverified, known: KnownKeys) -> bool:
     try:
         check(unverified, named[0])
         if key_set := getattr(said.body, "key_set", None):
-            check_possession(key_set, said.body.possession)  # type: ignore[union-attr]
+            check_possession(key_set, said.body.possession)  # type: ignore[union-attr]  # its kind
     except Forged:
         return True
     return False

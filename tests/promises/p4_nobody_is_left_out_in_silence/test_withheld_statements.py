@@ -65,9 +65,9 @@ def withhold(world: World, member: str) -> Callable[[], None]:
         return submit(envelopes)
 
     def honest() -> None:
-        host.submit = submit  # type: ignore[method-assign]
+        host.submit = submit  # type: ignore[method-assign]  # bent
 
-    host.submit = lying  # type: ignore[method-assign]
+    host.submit = lying  # type: ignore[method-assign]  # bent
     return honest
 
 
