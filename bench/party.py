@@ -53,7 +53,7 @@ def node(folder: Path, table: Path, members: int) -> None:
                     loop.ask(lambda s: wishes.declare_dataset(s, s.member, table))
                 case ["register", file]:
                     study = Path(file)
-                    loop.ask(lambda s: wishes.register_study(s, study))  # noqa: B023
+                    loop.ask(lambda s: wishes.register_study(s, study))  # noqa: B023  # at once
         loop.stop()
 
     threading.Thread(target=listen, daemon=True).start()

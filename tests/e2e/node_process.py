@@ -71,8 +71,8 @@ def watch(station: Station, points: Points) -> None:
             points.reached("sent")
         return answers
 
-    SqliteJournal.say = said  # type: ignore[method-assign, assignment]
-    station.remote.post_statements = posted  # type: ignore[method-assign, assignment]
+    SqliteJournal.say = said  # type: ignore[method-assign, assignment]  # bent
+    station.remote.post_statements = posted  # type: ignore[method-assign, assignment]  # bent
 
 
 def main(folder: Path, now_s: int, point: str) -> None:

@@ -37,7 +37,7 @@ def commons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
         )
         name = (count, exposed, terms, tuple(sorted(study.items())))
         if name not in made:
-            text = study_text(**study)  # type: ignore[arg-type]
+            text = study_text(**study)  # type: ignore[arg-type]  # as meant
             root: Path = tmp_path_factory.mktemp("commons")
             made[name] = prepare(root, count, text, terms=terms, exposed=exposed)
         return made[name]

@@ -96,7 +96,7 @@ def run_with_kills(world: World, member: str, points: Sequence[str]) -> None:
         with node_process(world, member, point) as process:
             move(
                 world,
-                lambda process=process: process.poll() is not None,  # type: ignore[misc]
+                lambda process=process: process.poll() is not None,  # type: ignore[misc]  # bound
                 lambda point=point: f"{point} is never reached: {world.describe()}",  # type: ignore[misc]
             )
             errors = (folder / "stderr.txt").read_text()

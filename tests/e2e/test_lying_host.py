@@ -134,7 +134,7 @@ def withhold(world: World, member: str, tag: str) -> list[bytes]:
                 return refused
         return submit(envelopes)
 
-    world.server.host.submit = lying  # type: ignore[method-assign]
+    world.server.host.submit = lying  # type: ignore[method-assign]  # bent
     return kept
 
 

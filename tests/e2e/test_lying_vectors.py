@@ -87,7 +87,7 @@ def test_a_vector_out_of_bounds_burns_the_attempt(
     plain = Plain(prepared.text)
     with prepared.world(tmp_path) as world:
         until_asleep(world, "m2", "round.commit")
-        commit_words(world, world.desk("m2"), lie)  # type: ignore[arg-type]
+        commit_words(world, world.desk("m2"), lie)  # type: ignore[arg-type]  # as meant
         world.desk("m2").wake()
         world.let_time_pass(lambda: ended(world))
         burned = world.study.ended[0]
@@ -201,7 +201,7 @@ def test_a_dropped_member_and_a_silent_survivor_in_one_round(commons: Make, tmp_
         world.let_time_pass(world.results(1))
         same_as_plain(world, plain, (0, 1, 2, 4), 5)
         (recover, *_) = world.said("round.recover")
-        assert recover.body.silent[0].mu is not None  # type: ignore[union-attr]
+        assert recover.body.silent[0].mu is not None  # type: ignore[union-attr]  # its kind
 
 
 def test_early_abandons_do_not_end_a_started_attempt(commons: Make, tmp_path: Path) -> None:

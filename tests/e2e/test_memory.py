@@ -85,7 +85,7 @@ def test_no_secret_is_left_in_any_file_after_the_attempt(commons: Make, tmp_path
         files = [path for place in places for path in place.rglob("*") if path.is_file()]
         assert len(files) > 15
         revealed = {
-            said.body.beta  # type: ignore[union-attr]
+            said.body.beta  # type: ignore[union-attr]  # its kind
             for said in world.said("round.reveal")
         }
         for path in files:

@@ -68,7 +68,7 @@ def test_attack_12_what_the_host_takes_and_does_not_log_is_noticed_and_sent_agai
         setattr(station.remote, "post_statements", lose)  # noqa: B010 - a host that lies
         said = station.say(Seen())
         station.deliver()
-        setattr(station.remote, "post_statements", honest)  # noqa: B010
+        setattr(station.remote, "post_statements", honest)  # noqa: B010  # bent
         station.watch_own()
         assert "withheld" not in station.faults, "it may still be on its way"
         world.clock.now_s += station.settings.withheld_s

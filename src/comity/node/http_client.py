@@ -203,7 +203,7 @@ class HttpClient:
             raise error
         pause_s = min(self._limits.pause_s * 2 ** (tried - 1), self._limits.pause_s_max)
         # Jitter only keeps many nodes from coming back in step; nothing secret hangs on it.
-        self._closed.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+        self._closed.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
 
     def _ask_once(
         self,
