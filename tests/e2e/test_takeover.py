@@ -95,7 +95,7 @@ def test_a_planned_hand_over_loses_nothing(tmp_path: Path) -> None:
         new.ask(OfferToHost(new.url), Said)
         members.until(lambda: new.member in old.hosts().offers, "the offer")
         proposal = old.ask(HandOver(new.member), Said)
-        for each in members.all:
+        for each in members.all[:3]:  # three of four decide; a vote after that is refused
             members.until(lambda each=each: votes(each, proposal), "a vote")  # type: ignore[misc]
         members.register(text)
         members.until(lambda: has_results(new, 1), "round 1")
