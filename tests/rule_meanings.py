@@ -73,6 +73,8 @@ SECTIONS: Final[tuple[tuple[str, tuple[Rule, ...]], ...]] = (
             Rule.AMNESIA,
             Rule.CLOCK_APART,
             Rule.SANDBOX_MISSING,
+            Rule.KEYS_NOT_IN_FORCE,
+            Rule.HEAD_STALE,
         ),
     ),
 )
@@ -263,6 +265,16 @@ MEANINGS: Final[dict[Rule, tuple[str, str]]] = {
     Rule.CLOCK_APART: (
         "Two clocks differ by more than five minutes.",
         "Set the clock; the message says by how much, and which side is ahead.",
+    ),
+    Rule.KEYS_NOT_IN_FORCE: (
+        "The log has other keys of this member in force than those in use at this node: they were "
+        "replaced, or its folder holds an old key file.",
+        "Run the node where the newest `keys.pem` or `keys.next.pem` lies.",
+    ),
+    Rule.HEAD_STALE: (
+        "The newest head that enough members cosigned is too old to begin with: a cut-off or old "
+        "copy of the log, or heads that are kept back.",
+        "Read from another member's mirror, and ask two members for a new anchor.",
     ),
     Rule.SANDBOX_MISSING: (
         "This machine cannot confine a study's code as the site policy demands.",

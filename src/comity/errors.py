@@ -92,6 +92,8 @@ class Rule(Enum):
     WORK_SUMMED_BEFORE = "work-summed-before"
     AMNESIA = "amnesia"
     CLOCK_APART = "clock-apart"
+    KEYS_NOT_IN_FORCE = "keys-not-in-force"
+    HEAD_STALE = "head-stale"
     SANDBOX_MISSING = "sandbox-missing"
 
 

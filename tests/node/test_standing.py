@@ -10,7 +10,8 @@ import pytest
 from comity.commons.duties import AskConsent
 from comity.commons.gate import parse_site
 from comity.errors import Refused, Rule
-from comity.node.standing import consent, key_set
+from comity.node.founding import key_set_of
+from comity.node.standing import consent
 from comity.statements.keysets import key_set_digest
 from comity.statements.studies import StudyEnrol
 from comity.statements.wire import read
@@ -76,6 +77,6 @@ def test_the_key_set_is_the_one_the_charter_pins(commons: Make, tmp_path: Path) 
     with commons(3).world(tmp_path) as world:
         pinned = {founder.id: founder.keys for founder in world.places.charter.founders}
         for desk in world.desks:
-            assert key_set_digest(key_set(desk.station)) == pinned[desk.member]
+            assert key_set_digest(key_set_of(desk.member, desk.station.keys)) == pinned[desk.member]
         first = read(world.leaves()[0]).statement
         assert first.body.tag == "commons.found"

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from comity.errors import HeadMoved, Refused, Rule
-from comity.storage.journal import NOT_AFTER_ABANDON, SqliteJournal
+from comity.storage.journal import SqliteJournal
 from comity.storage.ports import Attempt, Ending, SaidBefore, WorkRecord
+from comity.storage.promises import NOT_AFTER_ABANDON
 from comity.values import DatasetId, Digest, MemberId, StatementId
 from tests.storage.crashes import run_script
 from tests.storage.journals import refused, say

@@ -26,13 +26,13 @@ from comity.errors import (
     Unavailable,
 )
 from comity.node.control import ask_node
-from comity.node.founding import KEYS
-from comity.node.keyfile import load_keys, make_keys
+from comity.node.keyfile import make_keys
 from comity.node.loop import Loop
-from comity.node.opening import open_station
+from comity.node.opening import open_own, open_station
 from comity.node.pages import Logged
 from comity.node.reacting import halt, proven_against_host
 from comity.node.reports import Status
+from comity.node.rotating import load_own_keys
 from comity.node.station import Station
 from comity.node.wish_wire import (
     AskLogged,
@@ -85,8 +85,7 @@ def node_of(
     if ask_node(folder, AskStatus()) is not None:
         yield lambda wish: _of_running(folder, wish)
         return
-    keys = load_keys(folder / KEYS, passphrase=unlock())
-    station = open_station(folder, keys)
+    station = open_own(folder, load_own_keys(folder, passphrase=unlock()))
     try:
         screen.note("no node runs in this folder, so this command opens it by itself")
         with running_loop(station) as ask:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from comity.cli.asking import PAUSE_S, expect, node_of
+from comity.cli.beginning import begun_lines, patiently, read_anchor, settings_of
 from comity.cli.chartering import charter
 from comity.cli.terminal import (
     AsJson,
@@ -21,6 +22,7 @@ from comity.cli.terminal import (
 )
 from comity.errors import Misconfigured
 from comity.node import founding
+from comity.node.beginning import join
 from comity.node.keyfile import Unencrypted, load_keys
 from comity.node.reports import Status
 from comity.node.wish_wire import AskStatus
@@ -141,10 +143,17 @@ def _enter(
 def commons_join(
     file: Annotated[Path, typer.Argument(help="charter.json as received.")],
     host_url: HostUrl,
+    anchor: Annotated[
+        Path | None,
+        typer.Option(help="An anchor from at least two members, not through the host."),
+    ] = None,
     expect_id: Annotated[
         str | None,
         typer.Option("--commons", help="Commons id, as told by telephone; 16 digits or more."),
     ] = None,
+    within_s: Annotated[
+        int, typer.Option(help="Wait so long until this member is in the epoch in force.", min=0)
+    ] = 0,
     folder: Folder = HERE,
     as_json: AsJson = False,
     passphrase_fd: PassphraseFd = None,
@@ -153,12 +162,32 @@ def commons_join(
 ) -> None:
     """Make your node folder ready for a commons whose charter you received.
 
+    A founder needs no anchor: the log begins with it. Who was admitted later gives one, and every
+    entry is read and checked against it before anything is said: charter, epochs, signatures,
+    cosignatures, age, and that you are a member with your keys.
+
     \b
     Example:
-      comity commons join charter.json --host-url https://host.example:8440 --commons 3f0a77...
+      comity commons join charter.json --host-url https://host.example:8440 --anchor anchor.txt
     """
     unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)
-    _enter(file, host_url, folder, unlock(), Screen(as_json), expect_id)
+    screen = Screen(as_json)
+    if anchor is None:
+        _enter(file, host_url, folder, unlock(), screen, expect_id)
+        return
+    trusted = read_anchor(anchor)
+    if expect_id is not None and not (
+        len(expect_id) >= 16 and trusted.commons.startswith(expect_id)
+    ):
+        raise Misconfigured(f"expected commons {expect_id}, the anchor is of {trusted.commons}")
+    agreed, public = founding.read_charter(file), founding.own_identity(folder)
+    settings = settings_of(folder, public.key_set.member, host_url)
+    keys = load_keys(folder / founding.KEYS, passphrase=unlock())
+    with screen.waiting("reading the log, and checking all of it") as show:
+        begun = patiently(
+            lambda: join(folder, agreed, trusted, settings, keys), within_s=within_s, show=show
+        )
+    screen.result(begun, *begun_lines(begun), "read site.toml, then run `comity node run`")
 
 
 @commons.command("found")

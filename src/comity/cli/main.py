@@ -14,11 +14,13 @@ from rich.console import Console
 
 from comity.cli import (
     accusing,
+    beginning,
     chartering,
     deciding,
     entering,
     exporting,
     hosting,
+    keying,
     members,
     reading,
     serving,
@@ -55,7 +57,8 @@ app.add_typer(chartering.charter, name="charter", help="The constitution that al
 app.add_typer(entering.commons, name="commons", help="Found a commons, or join one.")
 app.add_typer(hosting.commands, name="host", help="The host, which orders and relays.")
 app.add_typer(members.member, name="member", help="Who belongs, and who has applied.")
-app.add_typer(serving.node, name="node", help="A member's running software.")
+app.add_typer(keying.keys, name="keys", help="New keys for this member; keys in wrong hands.")
+app.add_typer(beginning.commands, name="node", help="A member's running software.")
 app.add_typer(work.data, name="data", help="Data sets of this site; they stay at home.")
 app.add_typer(studying.study, name="study", help="Joint work, in one file that everybody reads.")
 app.add_typer(work.consent, name="consent", help="What the owner of the data alone decides.")

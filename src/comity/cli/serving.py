@@ -33,9 +33,10 @@ from comity.node.founding import CHARTER, KEYS, read_charter
 from comity.node.governing import HostReport
 from comity.node.governing_wire import AskHost
 from comity.node.http_client import HttpClient, Limits
-from comity.node.keyfile import load_host_key, load_keys
+from comity.node.keyfile import Unencrypted, load_host_key
 from comity.node.loop import Loop
-from comity.node.opening import open_station
+from comity.node.opening import open_own
+from comity.node.rotating import load_own_keys
 from comity.node.settings import authorities, read_node_settings
 from comity.values import CommonsId, MemberId, PlainHttp
 
@@ -200,8 +201,14 @@ def node_run(
     unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)
     screen = Screen(as_json)
     log_to_stderr(verbose)
-    keys = load_keys(folder / KEYS, passphrase=unlock())
-    station = open_station(folder, keys)
+    passphrase = unlock()
+    while _runs_until_keys_change(folder, passphrase, screen):
+        pass  # the log has this member's new keys in force: the folder is opened with them
+
+
+def _runs_until_keys_change(folder: Path, passphrase: bytes | Unencrypted, screen: Screen) -> bool:
+    """Run the node of a folder; whether it ended because its keys are others now."""
+    station = open_own(folder, load_own_keys(folder, passphrase=passphrase))
     try:
         loop = Loop(station)
         _stop_on_signals(loop)
@@ -222,6 +229,7 @@ def node_run(
             control.close()
     finally:
         station.close()
+    return loop.keys_changed
 
 
 def doctor(folder: Folder = HERE, as_json: AsJson = False) -> None:

@@ -8,6 +8,7 @@ from comity.commons.duties import something_waits
 from comity.errors import Unavailable
 from comity.log.heads import cosign
 from comity.node.relaying import must_be_logged
+from comity.node.remembering import has_forgotten
 from comity.node.station import Station, describe
 from comity.node.succession import approved
 
@@ -40,6 +41,12 @@ class Cosigner:
         held, now_s = station.replica.state.keys.get(station.member), station.clock()
         if newest is None or held is None or held.keys.head != station.keys.public_head:
             return  # it is no member (yet), or holds other keys than those in force
+        if has_forgotten(station):
+            station.faults["cosign"] = (
+                "this node was rebuilt and does not know what it has cosigned, so it cosigns"
+                " nothing with these keys: give it new ones with `comity keys rotate`"
+            )
+            return
         # The line of a head may not have arrived, so until it has, it is made and sent again.
         again = last == (newest.size, newest.root) and self._handed_in < newest.size
         if last is not None and newest.size <= last[0] and not again:

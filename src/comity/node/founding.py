@@ -40,7 +40,7 @@ from comity.values import (
 KEYS: Final = "keys.pem"
 CHARTER: Final = "charter.json"
 ID_BYTES_MAX: Final = 65_536
-_ID_SUFFIX: Final = ".id.json"
+ID_SUFFIX: Final = ".id.json"
 
 SITE: Final = """\
 # Site policy: what this institution alone decides. Unknown settings are refused. After a change,
@@ -129,25 +129,34 @@ def new_identity(
             raise Misconfigured(f"a {what} is one printable line of at most {TEXT_BYTES_MAX} bytes")
     keys = make_keys()
     key_set = key_set_of(MemberId(member), keys)
-    possession = make_possession(
-        key_set, statement=keys.statement, head=keys.head, host=keys.host, model=keys.model
-    )
+    possession = possession_of(key_set, keys)
     write_keys(folder / KEYS, keys, passphrase=passphrase)
     public = PublicId("comity-id/1", key_set, possession, country=country, name=name)
-    path = folder / f"{member}{_ID_SUFFIX}"
+    path = folder / f"{member}{ID_SUFFIX}"
     _write(path, canonical(public))
     return _identity(public, path)
 
 
-def key_set_of(member: MemberId, keys: MemberKeys) -> KeySet:
-    """The public key set of a member's keys."""
-    public = PublicKeys(
+def key_set_of(member: MemberId, keys: MemberKeys, serial: int = 0) -> KeySet:
+    """The public key set of a member's keys. serial: how often it has replaced them."""
+    return KeySet(keys=public_keys_of(keys), member=member, serial=serial)
+
+
+def public_keys_of(keys: MemberKeys) -> PublicKeys:
+    """The public halves."""
+    return PublicKeys(
         head=keys.public_head,
         host=keys.public_host,
         model=keys.public_model,
         statement=keys.public_statement,
     )
-    return KeySet(keys=public, member=member, serial=0)
+
+
+def possession_of(key_set: KeySet, keys: MemberKeys) -> Possession:
+    """What shows that the keys of a set are held."""
+    return make_possession(
+        key_set, statement=keys.statement, head=keys.head, host=keys.host, model=keys.model
+    )
 
 
 def read_identity(path: Path) -> PublicId:
@@ -167,14 +176,24 @@ def read_identity(path: Path) -> PublicId:
 
 
 def show_identity(folder: Path) -> Identity:
-    """The identity of a node folder: its one id file. Raises Misconfigured: none, or several."""
-    found = sorted(folder.glob(f"*{_ID_SUFFIX}"))
+    """The identity of a node folder: its one id file. Raises as `own_identity`."""
+    path = _own_id_file(folder)
+    return _identity(read_identity(path), path)
+
+
+def own_identity(folder: Path) -> PublicId:
+    """What the one id file of a folder says. Raises Misconfigured: none, or several; Forged."""
+    return read_identity(_own_id_file(folder))
+
+
+def _own_id_file(folder: Path) -> Path:
+    found = sorted(folder.glob(f"*{ID_SUFFIX}"))
     if len(found) != 1:
         raise Misconfigured(
             f"expected one id file in {folder}, found {len(found)}: make one with `comity id new`,"
             " and keep those of other members elsewhere"
         )
-    return _identity(read_identity(found[0]), found[0])
+    return found[0]
 
 
 # -- charters ------------------------------------------------------------------------------------
@@ -215,19 +234,35 @@ def enter_commons(
     commons = commons_id(charter)
     if expected is not None and not (len(expected) >= 16 and commons.startswith(expected)):
         raise Misconfigured(f"expected the charter of commons {expected}, this is {commons}")
-    member = _member_of(charter, keys)
+    settings = NodeSettings(member=_member_of(charter, keys), host_url=host_url)
+    return make_ready(folder, charter, settings, studies=studies, sandbox=sandbox)
+
+
+def make_ready(
+    folder: Path,
+    charter: Charter,
+    settings: NodeSettings,
+    *,
+    studies: Literal["ask", "auto"] = "ask",
+    sandbox: Literal["require", "warn"] = "require",
+) -> Entered:
+    """Write what a node folder needs beside its keys; a site policy is never replaced.
+
+    Raises:
+        Misconfigured: another commons lives in this folder. Unavailable: the disk.
+    """
     whole = charter_bytes(charter)
     path = folder / CHARTER
     if path.exists() and path.read_bytes() != whole:
         raise Misconfigured(
             f"{path} is of another commons: each commons has a folder and keys of its own"
         )
-    settings = NodeSettings(member=member, host_url=host_url)
     _write(path, whole)
     write_node_settings(folder / "node.toml", settings)
     if not (folder / "site.toml").exists():
         _write(folder / "site.toml", SITE.format(studies=studies, sandbox=sandbox).encode())
-    return Entered(member, commons, str(folder.resolve()), host_url)
+    commons = commons_id(charter)
+    return Entered(settings.member, commons, str(folder.resolve()), settings.host_url)
 
 
 def _member_of(charter: Charter, keys: MemberKeys) -> MemberId:

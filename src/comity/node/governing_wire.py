@@ -7,12 +7,15 @@ from typing import Annotated, final
 
 from msgspec import Meta, Struct
 
-from comity.node import governing
+from comity.node import applying, governing, rotating
+from comity.node.applying import Applied
 from comity.node.governing import HostReport, MembersReport, Seeded
 from comity.node.station import Station
 from comity.node.wish_fields import FilePath, Name, Url
 from comity.node.wishes import Said
-from comity.statements.fields import SlugField, TextField
+from comity.statements.fields import ReasonField, SlugField, StatementIdField, TextField
+from comity.statements.governing import KeySet, Possession
+from comity.values import ENVELOPE_BYTES_MAX
 
 
 @final
@@ -82,6 +85,36 @@ class AskMembers(Struct, frozen=True, tag="members-report", forbid_unknown_field
     """`governing.members_report`."""
 
 
+@final
+class HandInApplication(Struct, frozen=True, tag="application", forbid_unknown_fields=True):
+    """`applying.hand_in`."""
+
+    envelope: Annotated[str, Meta(max_length=ENVELOPE_BYTES_MAX)]
+
+
+@final
+class RotateKeys(Struct, frozen=True, tag="keys-rotate", forbid_unknown_fields=True):
+    """`rotating.rotate`. Public keys alone: private ones never leave their file for another."""
+
+    key_set: KeySet
+    possession: Possession
+
+
+@final
+class RevokeKeys(Struct, frozen=True, tag="keys-revoke", forbid_unknown_fields=True):
+    """`rotating.revoke`."""
+
+    member: SlugField
+    reason: ReasonField
+
+
+@final
+class ApproveOwn(Struct, frozen=True, tag="approve-own", forbid_unknown_fields=True):
+    """`rotating.approve_own`."""
+
+    claimed: StatementIdField
+
+
 Governed = (
     AskHost
     | OfferToHost
@@ -93,9 +126,13 @@ Governed = (
     | AdmitMember
     | LeaveCommons
     | AskMembers
+    | HandInApplication
+    | RotateKeys
+    | RevokeKeys
+    | ApproveOwn
 )
 
-GoverningResult = Said | HostReport | Seeded | MembersReport
+GoverningResult = Said | HostReport | Seeded | MembersReport | Applied
 
 
 def govern(wish: Governed, station: Station) -> GoverningResult:
@@ -121,3 +158,11 @@ def govern(wish: Governed, station: Station) -> GoverningResult:
             return governing.leave(station, wish.reason)
         case AskMembers():
             return governing.members_report(station)
+        case HandInApplication():
+            return applying.hand_in(station, wish.envelope.encode())
+        case RotateKeys():
+            return rotating.rotate(station, wish.key_set, wish.possession)
+        case RevokeKeys():
+            return rotating.revoke(station, wish.member, wish.reason)
+        case ApproveOwn():
+            return rotating.approve_own(station, wish.claimed)

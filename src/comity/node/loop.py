@@ -38,6 +38,7 @@ from comity.node.performing import perform
 from comity.node.polling import Poller
 from comity.node.reacting import caught, halt, note_truncated, proven_against_host, resume
 from comity.node.remote import Batch
+from comity.node.rotating import adopt_if_final, has_other_keys
 from comity.node.rounds import Rounds
 from comity.node.said import is_said
 from comity.node.station import Station, describe
@@ -81,6 +82,8 @@ class Loop:
         self._retry = False
         self._bulk_owed = self._away = False
         self._in_step = True
+        self.keys_changed = False
+        """Whether `run` ended because the log has other keys of this member in force now."""
 
     def stop(self) -> None:
         """Make `run` return soon; may be called from any thread or a signal handler."""
@@ -149,6 +152,10 @@ class Loop:
     def _serve(self, event: Event | None) -> None:
         try:
             heard = self._heard(event)
+            if has_other_keys(self._station):
+                self.keys_changed = True
+                self.stop()
+                return
             # Trying a host that is away again and again would keep wishes and the next host
             # waiting.
             if heard and self._in_step and not self._moving.waits and not self._away:
@@ -277,6 +284,7 @@ class Loop:
             if head.cosignatures and replica.take_cosignatures(head.note, head.cosignatures):
                 self._flush()
                 station.journal.settled(replica.final_size)
+                adopt_if_final(station)
         self._version = batch.version
         newest = max((parse_signed_head(head.note).head.size for head in batch.heads), default=0)
         if replica.state.size >= newest:

@@ -5,17 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from comity.aggregation import linear_check, sharing
-from comity.commons.charter import commons_id, parse_charter
+from comity.commons.charter import Charter, commons_id, parse_charter
 from comity.commons.gate import parse_site
 from comity.errors import Misconfigured
 from comity.learning.steps import flush_to_zero_fault
 from comity.node.addresses import followed_url
 from comity.node.alarms import Alarms
+from comity.node.bootstrap import LOG_FILE
+from comity.node.founding import KEYS
 from comity.node.keyfile import MemberKeys
 from comity.node.machine import Machine
 from comity.node.relaying import Relay
 from comity.node.remote import Remote
 from comity.node.replica import Replica
+from comity.node.rotating import (
+    KEYS_NEXT,
+    OwnKeys,
+    adopt_if_final,
+    has_other_keys,
+    keys_in_force,
+    sign_unlogged_again,
+)
 from comity.node.settings import authorities, read_node_settings
 from comity.node.station import Clock, Station, system_clock
 from comity.storage.blobs import FileBlobStore
@@ -23,12 +33,36 @@ from comity.storage.journal import SqliteJournal
 from comity.values import MemberId
 
 
+def open_own(
+    folder: Path, own: OwnKeys, *, clock: Clock = system_clock, machine: Machine | None = None
+) -> Station:
+    """`open_station` with whichever of the folder's keys the log has in force.
+
+    Raises:
+        Misconfigured: it has others in force that belong to this folder, and are not here.
+    """
+    station = open_station(folder, own.now, coming=own.coming, clock=clock, machine=machine)
+    if has_other_keys(station):
+        station.close()
+        raise Misconfigured(
+            f"the log has the new keys of {station.member} in force, and neither {KEYS} nor"
+            f" {KEYS_NEXT} in {folder} holds them: restore that file from its backup"
+        )
+    return station
+
+
 def open_station(
-    folder: Path, keys: MemberKeys, *, clock: Clock = system_clock, machine: Machine | None = None
+    folder: Path,
+    keys: MemberKeys,
+    *,
+    coming: MemberKeys | None = None,
+    clock: Clock = system_clock,
+    machine: Machine | None = None,
 ) -> Station:
     """Open a member's node folder; what was said and not yet settled waits to be sent again.
 
     Args:
+        keys, coming: of the member; the epoch in force says which of the two are used.
         machine: what the node takes from the machine it runs on; this one, when None.
 
     Raises:
@@ -52,8 +86,6 @@ def open_station(
     site_path = folder / "site.toml"
     site = parse_site(site_path.read_text(encoding="utf-8") if site_path.exists() else "")
     member = MemberId(settings.member)
-    if member not in {founder.id for founder in charter.founders}:
-        raise Misconfigured(f"node.toml: member {member} is not a founder in the charter")
 
     def remote_to(url: str) -> Remote:
         return Remote(
@@ -67,13 +99,15 @@ def open_station(
             connect=machine.connect,
         )
 
-    remote = remote_to(settings.host_url)
     journal = SqliteJournal(folder, hook=machine.hook)
     try:
-        replica = Replica(folder / "log.sqlite", charter, hook=machine.hook)
+        replica = _replica_of(folder, charter, member, machine)
+        keys = keys_in_force(replica.state, member, OwnKeys(keys, coming))
+        sign_unlogged_again(journal, keys)
     except BaseException:
         journal.close()
         raise
+    remote = remote_to(settings.host_url)
     blobs = FileBlobStore(folder / "blobs", hook=machine.hook)
     alarms, relay = Alarms(folder), Relay(folder)
     station = Station(
@@ -95,5 +129,18 @@ def open_station(
     for left in station.work.iterdir():
         if left.is_file():
             left.unlink()  # made by a process that was killed; whatever it was is made again
+    adopt_if_final(station)
     station.use_host(followed_url(replica.state, journal, settings))
     return station
+
+
+def _replica_of(folder: Path, charter: Charter, member: MemberId, machine: Machine) -> Replica:
+    """The folder's copy of the log: a founder's may begin empty, another's has been verified."""
+    replica = Replica(folder / LOG_FILE, charter, hook=machine.hook)
+    if member not in replica.state.authors:
+        replica.close()
+        raise Misconfigured(
+            f"{member} is no founder in the charter, and no member in this folder's log: once it is"
+            " admitted, `comity commons join` with an anchor reads and checks the log first"
+        )
+    return replica

@@ -9,11 +9,13 @@ comments are the rows of aggregation-review.md 5.
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from comity.aggregation.secagg import committed
 from comity.aggregation.stages import Started
 from comity.commons.attempts import Closed, Ended, Opened, opened_of
 from comity.commons.state import Done, Outcome, State
+from comity.errors import Refused, Rule
 from comity.node.models import forget_models
 from comity.node.stages import scope_of, stage_of
 from comity.node.station import Station
@@ -21,10 +23,14 @@ from comity.node.works import ended_works, forgotten_works
 from comity.statements.entries import Entry
 from comity.statements.rounds import RoundAbandon, RoundCommit, RoundOpen
 from comity.statements.wire import read
+from comity.storage.journal import SqliteJournal
 from comity.storage.ports import Attempt, WorkRecord
 from comity.values import BlobName, Seat, StatementId, sha256
 
 LOG = logging.getLogger(__name__)
+
+FORGOTTEN: Final = "cosigned/forgotten"
+"""Setting of the journal: public *head* key whose cosignatures this journal does not know."""
 
 
 def settle(station: Station, entry: Entry, outcome: Outcome) -> list[Opened]:
@@ -93,9 +99,38 @@ def lost_memory(station: Station, entry: Entry) -> None:
     tag = statement.body.tag
     scope_said = _scope_said(station.replica.state, entry) if tag.startswith("round.") else None
     station.journal.recall(
-        statement.id, seq=statement.seq, tag=tag, scope=scope_said, index=entry.index
+        statement.id,
+        seq=statement.seq,
+        tag=tag,
+        scope=scope_said,
+        index=entry.index,
+        envelope=entry.leaf if entry.index >= station.replica.final_size else None,
     )
     LOG.error("amnesia: this folder lost a statement that the log holds tag=%s", tag)
+
+
+def forget_cosigning(journal: SqliteJournal, head_public: bytes) -> None:
+    """This journal is a new one: what this *head* key cosigned, and approved, nobody here knows."""
+    journal.put(FORGOTTEN, head_public)
+
+
+def has_forgotten(station: Station) -> bool:
+    """Whether the keys in use may have cosigned heads, or approved a host, that nobody here knows.
+
+    Then they cosign nothing more and approve no host: only new keys have no past
+    (log-and-provenance.md 3.3).
+    """
+    return station.journal.get(FORGOTTEN) == station.keys.public_head
+
+
+def require_memory(station: Station) -> None:
+    """Raises Refused(AMNESIA): this node may have approved another host, and has forgotten it."""
+    if has_forgotten(station):
+        raise Refused(
+            Rule.AMNESIA,
+            "this node was rebuilt and may have approved another host before: two approvals could"
+            " make two histories. Give it new keys first: `comity keys rotate`",
+        )
 
 
 def _after_commit(station: Station, opened_id: StatementId) -> list[Opened]:

@@ -60,7 +60,7 @@ class Replica:
     def __init__(self, path: Path, charter: Charter, *, hook: Hook = pass_by) -> None:
         self.commons = commons_id(charter)
         self.origin = origin_of(self.commons, charter.origin_prefix)
-        self._path = path
+        self.path = path
         self.store = SqliteLogStore(path, hook=hook)
         self.view = View(self.origin)
         self.state: State = found(charter)
@@ -138,7 +138,7 @@ class Replica:
         old = self.store.head()
         assert old is not None, "what is replaced was stored"
         if keep < old.size:
-            keep_dropped(self._path.parent, self.store, keep)
+            keep_dropped(self.path.parent, self.store, keep)
         signed = parse_signed_head(note)
         newest = _stored(signed, note)
         # Die here: what would be dropped is in a file as well, and is still in the log.

@@ -8,38 +8,20 @@ from comity.aggregation.sharing import SEALING_RAND_BYTES, sealing_keys
 from comity.commons.duties import AskConsent, SayEnrol, SignRelease
 from comity.commons.studies import next_serial
 from comity.errors import Forged, Refused, Rule
+from comity.node.founding import key_set_of, possession_of
 from comity.node.station import Station
 from comity.release.form import MODEL, parse_manifest
-from comity.statements.governing import CommonsFound, KeySet, PublicKeys, ReleaseSign
-from comity.statements.keysets import make_possession
+from comity.statements.governing import CommonsFound, ReleaseSign
 from comity.statements.studies import ConsentGive, StudyEnrol
 from comity.values import sha256
 
 LOG = logging.getLogger(__name__)
 
 
-def key_set(station: Station) -> KeySet:
-    """This member's key set, as the charter pins it."""
-    keys = station.keys
-    return KeySet(
-        keys=PublicKeys(
-            head=keys.public_head,
-            host=keys.public_host,
-            model=keys.public_model,
-            statement=keys.public_statement,
-        ),
-        member=station.member,
-        serial=0,
-    )
-
-
 def found(station: Station) -> None:
     """Enter the commons: my key set, and proof that I hold its keys."""
-    mine, keys = key_set(station), station.keys
-    possession = make_possession(
-        mine, statement=keys.statement, head=keys.head, host=keys.host, model=keys.model
-    )
-    station.say(CommonsFound(key_set=mine, possession=possession))
+    mine = key_set_of(station.member, station.keys)
+    station.say(CommonsFound(key_set=mine, possession=possession_of(mine, station.keys)))
 
 
 def consent(station: Station, duty: AskConsent) -> None:

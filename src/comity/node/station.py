@@ -29,6 +29,7 @@ from comity.errors import (
     HostFault,
     HostFaultKind,
     Refused,
+    Rule,
     Unavailable,
 )
 from comity.node.alarms import Alarms
@@ -41,6 +42,7 @@ from comity.node.scratch import Scratch
 from comity.node.settings import NodeSettings
 from comity.node.vectors import SumFile
 from comity.statements.entries import Body, Statement
+from comity.statements.governing import CommonsFound
 from comity.statements.wire import Draft, read, sign
 from comity.storage.blobs import FileBlobStore
 from comity.storage.journal import SqliteJournal
@@ -243,12 +245,14 @@ class Station:
             The statement's id.
         Raises:
             Refused: the rules or an earlier promise of this node forbid it; nothing is said.
+                KEYS_NOT_IN_FORCE: its keys are retired or revoked.
             Unavailable: this node may not speak yet. HostFault: it has caught its host.
         """
         if self.halted and state is None:  # a candidate is no host that was caught
             raise HostFault(HostFaultKind.SPLIT_VIEW, f"nothing is said: {self.halted}")
         if not self.may_speak:
             raise Unavailable("this node is still reading the host's log; ask again in a moment")
+        self._require_keys_in_force(body)
         now_s = self.clock()
         final = self.replica.view.final
         head = (final.size, final.root)
@@ -281,6 +285,18 @@ class Station:
         LOG.debug("said tag=%s seq=%d", body.tag, draft.seq)
         self._outbox.append(_Waiting(statement_id, body, envelope))
         return statement_id
+
+    def _require_keys_in_force(self, body: Body) -> None:
+        """Retired and revoked keys, and those of nobody, sign nothing more."""
+        held = self.replica.state.keys.get(self.member)
+        if held is None and not isinstance(body, CommonsFound):
+            raise Refused(Rule.UNKNOWN_AUTHOR, f"{self.member} is no member now: nothing is said")
+        if held is not None and held.keys.statement != self.keys.public_statement:
+            raise Refused(
+                Rule.KEYS_NOT_IN_FORCE,
+                f"the log has other keys of {self.member} in force than those in use here: start"
+                " the node where the newest keys.pem lies",
+            )
 
     def deliver(self) -> None:
         """Send what was said and not sent yet, in order, blobs first.

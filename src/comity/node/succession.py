@@ -23,6 +23,7 @@ from comity.errors import ComityError, Forged, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
 from comity.node.addresses import FOLLOWED, address_of
 from comity.node.histories import Applied, History, check_successor, try_history
+from comity.node.remembering import require_memory
 from comity.node.station import Station
 from comity.statements.membership import EpochApprove, HostOffer, HostTakeover
 from comity.values import BlobName, Digest, MemberId, StatementId
@@ -117,6 +118,7 @@ def take_over(station: Station, url: str) -> StatementId:
     shown = look(station, url)
     if not shown.whole.follows(station.replica):
         raise Refused(Rule.HEAD_UNKNOWN, f"the host at {url} does not hold this node's log")
+    require_memory(station)
     promised = approved(station)
     if promised is not None and promised.member != station.member:
         raise _promised(promised)
@@ -148,9 +150,11 @@ def approve(
         pending: which of those that this node knows. host: who would be host; None: whoever.
     Raises:
         Refused: NO_SUCH_THING, nothing is proposed there; HEAD_UNKNOWN, it leaves out what this
-            node holds; SAID_BEFORE, another one was approved for the same epoch.
+            node holds; SAID_BEFORE, another one was approved for the same epoch; AMNESIA, this
+            node was rebuilt.
         HostFault, Malformed, Unavailable: as `look`.
     """
+    require_memory(station)
     shown = look(station, url)
     proposed = changes_of_host(shown.whole.state)
     if pending is not None:
@@ -187,6 +191,7 @@ def approve_settled(station: Station, pending: Pending) -> None:
     """
     epoch = pending.epoch
     if epoch.host != station.replica.state.host:
+        require_memory(station)
         promise = Approved(epoch.number, epoch.digest, epoch.host)
         before = approved(station)
         if before is not None and before != promise:

@@ -196,12 +196,23 @@ def sign(draft: Draft, statement_key: Ed25519PrivateKey) -> bytes:
         Malformed: a field is out of bounds, so nobody could read it; nothing is signed.
     """
     payload = payload_of(draft)
-    signed = pae(payload)
-    _read_payload(payload, signed)
+    _read_payload(payload, pae(payload))
+    return _sealed(payload, statement_key)
+
+
+def sign_again(envelope: bytes, statement_key: Ed25519PrivateKey) -> bytes:
+    """The same statement, by id and payload, in an envelope signed with another key.
+
+    For its author, whose keys changed before it was logged. Raises Malformed: no envelope.
+    """
+    read(envelope)
+    return _sealed(_ENVELOPE.decode(envelope).payload, statement_key)
+
+
+def _sealed(payload: bytes, statement_key: Ed25519PrivateKey) -> bytes:
     keyid = keyid_of(statement_key.public_key().public_bytes_raw())
-    return _ENCODER.encode(
-        _Envelope(payload, PAYLOAD_TYPE, (_SignatureOf(keyid, statement_key.sign(signed)),))
-    )
+    signature = _SignatureOf(keyid, statement_key.sign(pae(payload)))
+    return _ENCODER.encode(_Envelope(payload, PAYLOAD_TYPE, (signature,)))
 
 
 @lru_cache(maxsize=4096)

@@ -14,18 +14,13 @@ from pathlib import Path
 from typing import final
 
 from comity.errors import HeadMoved, Refused, Rule
+from comity.storage import promises
 from comity.storage import works as works_table
 from comity.storage.database import Database, Schema, pass_by
 from comity.storage.disk import disk_faults
 from comity.storage.erasable import KeyFolder, Sealed
-from comity.storage.ports import Attempt, Hook, SaidBefore, WorkRecord
+from comity.storage.ports import Attempt, Hook, WorkRecord
 from comity.values import DatasetId, Digest, StatementId
-
-NOT_AFTER_ABANDON = frozenset(
-    f"round.{verb}"
-    for verb in ("join", "ready", "resolve", "commit", "confirm", "reveal", "recover", "accept")
-)
-"""What a member does not say in an attempt it has abandoned (R3)."""
 
 _COSIGNED = "INSERT OR REPLACE INTO cosigned VALUES (1, ?, ?)"
 _SCHEMA = Schema(
@@ -112,7 +107,7 @@ class SqliteJournal:
         assert (tag == "round.abandon") == (released is not None), "abandon says what was released"
         with self._database.transaction() as writing:
             if scope is not None:
-                _check_promises(writing, scope, tag, released)
+                promises.check_promises(writing, scope, tag, released)
             last = _last_said(writing)
             due = last[0] + 1 if last else 0
             if seq != due:
@@ -128,12 +123,24 @@ class SqliteJournal:
                 self._put_secret(writing, _stage_name(scope), stage, lock_id=lock_id)
 
     def recall(
-        self, statement_id: StatementId, *, seq: int, tag: str, scope: Attempt | None, index: int
+        self,
+        statement_id: StatementId,
+        *,
+        seq: int,
+        tag: str,
+        scope: Attempt | None,
+        index: int,
+        envelope: bytes | None = None,
     ) -> None:
         """Take over a statement of mine that the log holds and this journal does not (R8).
 
-        For a node that was restored: its promises count again, its bytes are in the log. In seq
-        order; again changes nothing. Raises HeadMoved: `seq` is not the next of my chain.
+        For a node that was restored: its promises count again. In seq order; again changes nothing.
+
+        Args:
+            envelope: its bytes, unless a final head covers it: a change of host may drop it, and
+                then it is sent again.
+        Raises:
+            HeadMoved: `seq` is not the next of my chain.
         """
         with self._database.transaction() as writing:
             held = writing.execute(
@@ -146,12 +153,26 @@ class SqliteJournal:
             if seq != due:
                 raise HeadMoved(f"my next statement has seq {due}, not {seq}; recall them in order")
             # A void second statement of one tag may be in the log; the first one is the promise.
-            if scope is not None and tag in _promised(writing, scope):
+            if scope is not None and tag in promises.promised(writing, scope):
                 scope = None
             writing.execute(
-                "INSERT INTO said VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-                (seq, statement_id, tag, *(scope or (None, None, None)), index),
+                "INSERT INTO said VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (seq, statement_id, tag, *(scope or (None, None, None)), index, envelope),
             )
+
+    def signed_again(self, statement_id: StatementId, envelope: bytes) -> None:
+        """The same statement, not logged yet, in an envelope signed with this member's new keys."""
+        with self._database.transaction() as writing:
+            writing.execute(
+                "UPDATE said SET envelope = ? WHERE statement_id = ? AND idx IS NULL",
+                (envelope, statement_id),
+            )
+
+    def unlogged_waiting(self) -> list[bytes]:
+        """Those of `waiting` that have no place in the log."""
+        with self._database.reading() as reading:
+            sql = "SELECT envelope FROM said WHERE envelope IS NOT NULL AND idx IS NULL"
+            return [envelope for (envelope,) in reading.execute(f"{sql} ORDER BY seq")]
 
     def waiting(self) -> list[bytes]:
         """Envelopes not yet below a final head, in seq order: to be sent, byte for byte."""
@@ -197,7 +218,7 @@ class SqliteJournal:
     def promised(self, scope: Attempt) -> dict[str, StatementId]:
         """Tag to statement id of all I said in the attempt."""
         with self._database.reading() as reading:
-            return _promised(reading, scope)
+            return promises.promised(reading, scope)
 
     def said(self, statement_id: StatementId) -> bytes | None:
         """The envelope, while it is in the outbox."""
@@ -341,7 +362,7 @@ class SqliteJournal:
     def has_amnesia(self, scope: Attempt) -> bool:
         """Whether the attempt was marked."""
         with self._database.reading() as reading:
-            return _has_amnesia(reading, scope)
+            return promises.has_amnesia(reading, scope)
 
     def put(self, name: str, content: bytes) -> None:
         """Remember a small setting; durable; no secrets."""
@@ -356,31 +377,6 @@ class SqliteJournal:
         return row[0] if row else None
 
 
-def _check_promises(
-    reading: sqlite3.Connection, scope: Attempt, tag: str, released: bool | None
-) -> None:
-    """R1, R2, R3, R8: what a member may still say in this attempt."""
-    if _has_amnesia(reading, scope):
-        raise Refused(Rule.AMNESIA, f"{tag}: this node was restored and stays out of this attempt")
-    promised = _promised(reading, scope)
-    if tag in promised:
-        raise SaidBefore(promised[tag], f"{tag} was said in this attempt; only that one is sent")
-    tag = tag.partition("#")[0]
-    if tag in NOT_AFTER_ABANDON and "round.abandon" in promised:
-        raise Refused(Rule.AFTER_ABANDON, f"{tag}: this attempt was abandoned by this node")
-    if tag == "round.recover" and "round.reveal" not in promised:
-        raise Refused(Rule.PHASE_NOT_OPEN, "round.recover comes after one's own round.reveal")
-    if released is not None and released != ("round.reveal" in promised):
-        raise Refused(Rule.NOT_TRUTHFUL, "round.abandon must say whether this node has revealed")
-
-
-def _promised(reading: sqlite3.Connection, scope: Attempt) -> dict[str, StatementId]:
-    rows = reading.execute(
-        "SELECT tag, statement_id FROM said WHERE study = ? AND round_no = ? AND attempt = ?", scope
-    )
-    return {tag: StatementId(statement_id) for tag, statement_id in rows}
-
-
 def _last_said(reading: sqlite3.Connection) -> tuple[int, StatementId] | None:
     row = reading.execute("SELECT seq, statement_id FROM said ORDER BY seq DESC LIMIT 1").fetchone()
     return (row[0], StatementId(row[1])) if row else None
@@ -389,11 +385,6 @@ def _last_said(reading: sqlite3.Connection) -> tuple[int, StatementId] | None:
 def _last_cosigned(reading: sqlite3.Connection) -> tuple[int, bytes] | None:
     row = reading.execute("SELECT size, root FROM cosigned").fetchone()
     return (row[0], row[1]) if row else None
-
-
-def _has_amnesia(reading: sqlite3.Connection, scope: Attempt) -> bool:
-    sql = "SELECT 1 FROM amnesia WHERE study = ? AND round_no = ? AND attempt = ?"
-    return reading.execute(sql, scope).fetchone() is not None
 
 
 def _stage_name(scope: Attempt) -> str:
