@@ -19,7 +19,8 @@ from comity.host.serve import HostServer
 from comity.log.heads import TreeHead, parse_signed_head, sign_head
 from comity.node import governing, wishes
 from comity.node.histories import check_successor, try_history
-from comity.node.succession import approve, approved, look, take_over
+from comity.node.showing import look
+from comity.node.succession import approve, approved, take_over
 from comity.statements.membership import HostOffer, HostTakeover
 from comity.values import NOTHING, StatementId
 from tests.e2e.places import Places, found_places

@@ -57,41 +57,85 @@ class History:
         return True
 
 
-def try_history(replica: Replica, start: int, leaves: Sequence[bytes]) -> History:
-    """Replay a history of which entries `start`, `start` + 1, ... are given; nothing is kept.
+@final
+class Reading:
+    """A history that is replayed as it comes, entry by entry; nothing is kept.
 
     Args:
         start: at most the size of this copy; what lies below is this copy's own.
-    Raises:
-        HostFault(INADMISSIBLE): an entry must not be in a log.
-        HostFault(SPLIT_VIEW): it leaves this copy below the newest final head.
     """
-    own = replica.entries(start, min(start + len(leaves), replica.state.size))
-    keep = start
-    for mine, other in zip(own, leaves, strict=False):
-        if mine != other:
-            break
-        keep += 1
-    if keep < min(replica.final_size, start + len(leaves)):
-        raise HostFault(
-            HostFaultKind.SPLIT_VIEW,
-            f"it leaves this log at entry {keep}, and {replica.final_size} entries are final here",
-        )
-    state = replica.state if keep == replica.state.size else replica.state_before(keep)
-    hashes = replica.view.tree.hashes(0, 0, keep)
-    tree = Tree(hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES))
-    applied: list[Applied] = []
-    for leaf in leaves[keep - start :]:
-        try:
-            entry = admit(state, tree, leaf)
-        except ComityError as error:
+
+    def __init__(self, replica: Replica, start: int) -> None:
+        self._replica, self._keep = replica, start
+        self._left: tuple[State, Tree] | None = None
+        self._applied: list[Applied] = []
+
+    @property
+    def size(self) -> int:
+        """Entries in it so far."""
+        return self._keep + len(self._applied)
+
+    @property
+    def state(self) -> State:
+        """What it means so far; while it says what this copy says, what that means in all."""
+        return self._left[0] if self._left else self._replica.state
+
+    def add(self, leaves: Sequence[bytes]) -> None:
+        """The next entries.
+
+        Raises:
+            HostFault(INADMISSIBLE): an entry must not be in a log.
+            HostFault(SPLIT_VIEW): it leaves this copy below the newest final head.
+        """
+        shared = 0
+        if self._left is None:
+            replica = self._replica
+            own = replica.entries(self._keep, min(self._keep + len(leaves), replica.state.size))
+            while shared < len(own) and own[shared] == leaves[shared]:
+                shared += 1
+            self._keep += shared
+        if shared == len(leaves):
+            return
+        state, tree = self._left or self._leave()
+        for leaf in leaves[shared:]:
+            try:
+                entry = admit(state, tree, leaf)
+            except ComityError as error:
+                raise HostFault(
+                    HostFaultKind.INADMISSIBLE,
+                    f"entry {state.size} must not be in the log: {error}",
+                ) from error
+            state, outcome = apply(state, entry)
+            tree.append(leaf_hash(leaf))
+            self._applied.append((entry, outcome))
+        self._left = state, tree
+
+    def history(self) -> History:
+        """All of it, as far as it has come."""
+        state, tree = self._left or self._at(self._keep)
+        return History(self._keep, tuple(self._applied), state, tree)
+
+    def _leave(self) -> tuple[State, Tree]:
+        if self._keep < self._replica.final_size:
             raise HostFault(
-                HostFaultKind.INADMISSIBLE, f"entry {state.size} must not be in the log: {error}"
-            ) from error
-        state, outcome = apply(state, entry)
-        tree.append(leaf_hash(leaf))
-        applied.append((entry, outcome))
-    return History(keep, tuple(applied), state, tree)
+                HostFaultKind.SPLIT_VIEW,
+                f"it leaves this log at entry {self._keep}, and {self._replica.final_size} entries"
+                " are final here",
+            )
+        return self._at(self._keep)
+
+    def _at(self, size: int) -> tuple[State, Tree]:
+        replica = self._replica
+        state = replica.state if size == replica.state.size else replica.state_before(size)
+        hashes = replica.view.tree.hashes(0, 0, size)
+        return state, Tree(hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES))
+
+
+def try_history(replica: Replica, start: int, leaves: Sequence[bytes]) -> History:
+    """A history of which entries `start`, `start` + 1, ... are given, replayed. Raises: `add`."""
+    reading = Reading(replica, start)
+    reading.add(leaves)
+    return reading.history()
 
 
 def check_successor(

@@ -11,7 +11,6 @@ Source: architecture.md 1.5; log-and-provenance.md 7.4.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Final, final
 
 import msgspec
@@ -19,10 +18,11 @@ from msgspec import Struct
 
 from comity.commons.attempts import Halted, closed_of, opened_of, started_of
 from comity.commons.state import Pending, State
-from comity.errors import ComityError, Forged, Refused, Rule, Unavailable
+from comity.errors import Forged, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
 from comity.node.addresses import FOLLOWED, address_of
-from comity.node.histories import Applied, History, check_successor, try_history
+from comity.node.histories import Applied, check_successor
+from comity.node.showing import Shown, hand_in, look
 from comity.node.station import Station
 from comity.statements.membership import EpochApprove, HostOffer, HostTakeover
 from comity.values import BlobName, Digest, MemberId, StatementId
@@ -31,7 +31,6 @@ LOG = logging.getLogger(__name__)
 
 APPROVED: Final = "host/approved"
 NEXT: Final = "host/next"
-ENTRIES_MAX: Final = 1_000_000
 
 
 @final
@@ -41,62 +40,6 @@ class Approved(Struct, frozen=True):
     epoch: int
     document: Digest
     member: MemberId
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a peer shows. signed: what its newest head covers. whole: that, and what it proposes.
-
-    note: its newest head; b"" when it has none.
-    """
-
-    signed: History
-    whole: History
-    note: bytes
-
-
-def look(station: Station, url: str, *, hand_in: bool = True) -> Shown:
-    """Read a peer's log above this node's newest final head, and replay it; nothing is kept.
-
-    Args:
-        hand_in: give it first what this node holds under a signed head and it does not.
-    Raises:
-        HostFault: what it shows can be in no log, or undoes what is final here.
-        Malformed, Unavailable, Refused: it does not answer as a host does.
-    """
-    replica, remote = station.replica, station.remote_to(url)
-    start = replica.final_size
-    leaves: list[bytes] = []
-    while True:
-        batch = remote.entries(start + len(leaves), proposed=True)
-        leaves += batch.entries
-        if not batch.entries or len(leaves) > ENTRIES_MAX:
-            break
-    note = batch.heads[-1].note if batch.heads else b""
-    covered = parse_signed_head(note).head.size if note else 0
-    whole = try_history(replica, start, leaves)
-    if hand_in and not whole.follows(replica) and _hand_in(station, url, min(covered, start)):
-        return look(station, url, hand_in=False)
-    signed = whole
-    if covered < whole.size:
-        signed = try_history(replica, start, leaves[: max(0, covered - start)])
-    return Shown(signed, whole, note)
-
-
-def _hand_in(station: Station, url: str, start: int) -> bool:
-    """Give a peer what this copy holds from `start` on, and its head; whether it took it."""
-    replica = station.replica
-    note = replica.newest_note()
-    if note is None:
-        return False
-    try:
-        leaves = replica.entries(start, replica.state.size)
-        station.remote_to(url).post_tail(note, start, leaves)
-    except ComityError as error:
-        LOG.info("tail not taken at=%s why=%s", url, error)
-        return False
-    return True
 
 
 def changes_of_host(state: State) -> list[Pending]:
@@ -272,11 +215,11 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     told = remote.status()
     if not told.in_office:
         if told.size < station.replica.state.size:
-            _hand_in(station, url, min(told.size, station.replica.final_size))
+            hand_in(station, url, min(told.size, station.replica.final_size))
         hand_over_outbox(station, url)
         if not remote.status().in_office:
             return None
-    shown = look(station, url, hand_in=False)
+    shown = look(station, url, fill_up=False)
     replica, history = station.replica, shown.signed
     if history.state.epoch.number <= replica.state.epoch.number:
         return None
