@@ -139,18 +139,18 @@ def try_history(replica: Replica, start: int, leaves: Sequence[bytes]) -> Histor
 
 
 def check_successor(
-    replica: Replica, history: History, note: bytes, cosigned: tuple[int, bytes] | None
+    replica: Replica, history: History, note: bytes, held: Sequence[tuple[int, bytes]] = ()
 ) -> None:
     """Check that a history may take the place of what this copy holds above the final head.
 
     Args:
-        note: its newest head. cosigned: (size, root) of a head that it must hold, since this
-            member approved the epoch only after it had cosigned that head.
+        note: its newest head. held: (size, root) of what it must hold, since this member approved
+            the epoch only after it had cosigned that head, and on that copy.
     Raises:
         Forged: its head is not signed by its own host, or it is of no later epoch.
         HostFault(SPLIT_VIEW): its host's key has signed what it lacks (a host never goes on with
             the key of a log that it leaves); it undoes what is final here, or lacks what was
-            cosigned.
+            held.
     """
     signed = parse_signed_head(note)
     if not history.signed_by_its_host(signed):
@@ -173,15 +173,15 @@ def check_successor(
             " software picks one. Ask the members which of the two they hold, by telephone",
             note,
         )
-    if cosigned is not None and (
-        history.size < cosigned[0] or history.tree.root(cosigned[0]) != cosigned[1]
-    ):
-        raise HostFault(
-            HostFaultKind.SPLIT_VIEW,
-            f"the new host's log lacks entries below the head of size {cosigned[0]}, which this"
-            " member had cosigned when it approved: it was not built as proposed",
-            note,
-        )
+    for size, root in held:
+        if history.size < size or history.tree.root(size) != root:
+            raise HostFault(
+                HostFaultKind.SPLIT_VIEW,
+                f"the new host's log lacks entries below size {size} that this member had cosigned"
+                " or seen there when it approved: it was not built as proposed. Ask the other"
+                " approvers what they hold; `comity log compare` shows a host that signed both",
+                note,
+            )
 
 
 def _host_keys_above(state: State, size: int) -> set[bytes]:

@@ -22,6 +22,7 @@ from comity.errors import Forged, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
 from comity.node.addresses import FOLLOWED, address_of
 from comity.node.histories import Applied, check_successor
+from comity.node.reacting import proven_against_host
 from comity.node.showing import Shown, hand_in, look
 from comity.node.station import Station
 from comity.statements.membership import EpochApprove, HostOffer, HostTakeover
@@ -35,11 +36,21 @@ NEXT: Final = "host/next"
 
 @final
 class Approved(Struct, frozen=True):
-    """The promise of an approval of another host: this document as this epoch, and no other."""
+    """The promise of an approval: this document as this epoch, and no other, on this copy.
+
+    member: host in it. size, root: of what the old host had signed in the log that was approved;
+    0 and b"" in a promise of an older version.
+    """
 
     epoch: int
     document: Digest
     member: MemberId
+    size: int = 0
+    root: bytes = b""
+
+    def contradicts(self, other: Approved) -> bool:
+        """Whether both cannot be kept."""
+        return self.epoch == other.epoch and self.document != other.document
 
 
 def changes_of_host(state: State) -> list[Pending]:
@@ -109,9 +120,13 @@ def approve(
             f"{epoch.host} leaves out or moves entries from {shown.whole.keep} on, which this node"
             " holds under a signed head: do not approve it; ask its operator",
         )
-    promise = Approved(epoch.number, epoch.digest, epoch.host)
+    size = shown.signed.size
+    if shown.whole.follows(station.replica):
+        size = max(size, station.replica.state.size)
+    root = shown.whole.tree.root(size)
+    promise = Approved(epoch.number, epoch.digest, epoch.host, size, root)
     before = approved(station)
-    if before is not None and before.epoch >= promise.epoch and before != promise:
+    if before is not None and (before.epoch > promise.epoch or before.contradicts(promise)):
         raise _promised(before)
     # Die after this line: this node has promised, and says it when asked again.
     station.journal.put(APPROVED, msgspec.json.encode(promise))
@@ -130,9 +145,10 @@ def approve_settled(station: Station, pending: Pending) -> None:
     """
     epoch = pending.epoch
     if epoch.host != station.replica.state.host:
-        promise = Approved(epoch.number, epoch.digest, epoch.host)
+        tree = station.replica.view.tree
+        promise = Approved(epoch.number, epoch.digest, epoch.host, tree.size, tree.root())
         before = approved(station)
-        if before is not None and before != promise:
+        if before is not None and (before.epoch, before.document) != (epoch.number, epoch.digest):
             raise _promised(before)
         # Nobody stops for a host that is not there yet: the promise waits until it answers.
         address = address_of(station.replica.state, epoch.host)
@@ -227,7 +243,13 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     follows = (history.state.epoch, *history.state.past)
     bound = promise is not None and promise.document in {epoch.digest for epoch in follows}
     cosigned = station.journal.last_cosigned()
-    check_successor(replica, history, shown.note, cosigned if bound else None)
+    held = []
+    if bound and cosigned is not None:
+        held.append(cosigned)
+    if bound and promise is not None and promise.size and not proven_against_host(station):
+        # Of two histories that the old host signed, the longer may have taken this one's place.
+        held.append((promise.size, promise.root))
+    check_successor(replica, history, shown.note, held)
     if cosigned is not None and (
         history.size < cosigned[0] or history.tree.root(cosigned[0]) != cosigned[1]
     ):
