@@ -26,7 +26,7 @@ from comity.log.merkle import Tree, leaf_hash
 from comity.node import evidence_wishes, wishes
 from comity.node.alarms import Alarms, read_alarm
 from comity.node.answers import Batch, PublishedHead
-from comity.node.comparing import Comparer, forks, leaf_hashes_of
+from comity.node.comparing import Compared, Comparer, forks, leaf_hashes_of
 from comity.node.reacting import proven_against_host
 from comity.statements.governing import Seen
 from comity.values import DAY_S
@@ -197,6 +197,33 @@ def test_members_that_cosigned_both_sides_are_named(commons: Make, tmp_path: Pat
         found = forks([mine], Tree(map(leaf_hash, leaves)), other, None, known)
         kinds = [(f.kind, f.accused) for f in (check_evidence(e, known) for e in found)]
         assert kinds == [("host", "m0"), ("cosigner", "m0"), ("cosigner", "m2")]
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_two_final_heads_that_do_not_agree_are_called_by_their_name(
+    commons: Make, tmp_path: Path, final: bool
+) -> None:
+    """Only where the other history has its quorum too: then nobody's software picks a winner."""
+    with commons(3).world(tmp_path) as world:
+        desk = world.desk("m1")
+        desk.sync()
+        size = desk.station.replica.final_size
+        leaves = world.leaves()[:size]
+        tree = Tree(map(leaf_hash, leaves))
+        mine = parse_signed_head(note_over(world, leaves))
+        signed = parse_signed_head(note_over(world, [*leaves[:-1], b"x"]))
+        cosigners = world.places.all if final else world.places.all[:1]
+        lines = [
+            cosign(signed.head, place.member, place.keys.head, world.clock.now_s)
+            for place in cosigners
+        ]
+        other = parse_signed_head(full_note(signed, lines))
+        evidence = tuple(forks([mine], tree, other, None, desk.station.replica.known_keys))
+        desk.loop._react(Compared("http://peer", size, size, evidence, (other.note(),)))
+        assert ("TWO FINAL HEADS" in desk.station.halted) == final
+        assert desk.station.halted, "a fork it is either way"
+        assert len(desk.station.alarms.evidence()) == 1
+        assert desk.station.replica.final_size == size, "nothing final is given up"
 
 
 def test_a_claim_without_entries_is_not_fetched_for_ever(commons: Make, tmp_path: Path) -> None:

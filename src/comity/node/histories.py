@@ -138,14 +138,31 @@ def try_history(replica: Replica, start: int, leaves: Sequence[bytes]) -> Histor
     return reading.history()
 
 
+def newest_epoch(replica: Replica, bound: bool) -> int:
+    """The number above which a history's epoch must be to take the place of this copy's tail.
+
+    Args:
+        bound: whether this member has approved an epoch of that history. Then what the old host
+            put in force instead, above the newest final head, does not count.
+    """
+    state = replica.state
+    return (state.epoch_at(replica.final_size) if bound else state.epoch).number
+
+
 def check_successor(
-    replica: Replica, history: History, note: bytes, held: Sequence[tuple[int, bytes]] = ()
+    replica: Replica,
+    history: History,
+    note: bytes,
+    held: Sequence[tuple[int, bytes]] = (),
+    *,
+    bound: bool = False,
 ) -> None:
     """Check that a history may take the place of what this copy holds above the final head.
 
     Args:
         note: its newest head. held: (size, root) of what it must hold, since this member approved
             the epoch only after it had cosigned that head, and on that copy.
+        bound: as `newest_epoch`.
     Raises:
         Forged: its head is not signed by its own host, or it is of no later epoch.
         HostFault(SPLIT_VIEW): its host's key has signed what it lacks (a host never goes on with
@@ -155,7 +172,7 @@ def check_successor(
     signed = parse_signed_head(note)
     if not history.signed_by_its_host(signed):
         raise Forged("the head is not signed by whoever is host after its entries (rule 8)")
-    if history.state.epoch.number <= replica.state.epoch.number:
+    if history.state.epoch.number <= newest_epoch(replica, bound):
         raise Forged("no newer epoch is in force in this history, so nothing is dropped for it")
     host = history.state.keys[history.state.host].keys.host
     if history.keep < replica.state.size and host in _host_keys_above(replica.state, history.keep):

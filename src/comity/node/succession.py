@@ -21,7 +21,7 @@ from comity.commons.state import Pending, State
 from comity.errors import Forged, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
 from comity.node.addresses import FOLLOWED, address_of
-from comity.node.histories import Applied, check_successor
+from comity.node.histories import Applied, check_successor, newest_epoch
 from comity.node.reacting import proven_against_host
 from comity.node.showing import Shown, hand_in, look
 from comity.node.station import Station
@@ -159,12 +159,21 @@ def approve_settled(station: Station, pending: Pending) -> None:
 
 
 def approved(station: Station) -> Approved | None:
-    """The change of host that this node has approved and not seen in force."""
+    """The change of host that this node has approved and not seen in force.
+
+    Another document of that number in force here ends it only once it is final: until then the one
+    that was approved may be in force in another log, and both would have this node's word.
+    """
     kept = station.journal.get(APPROVED)
     if not kept:
         return None
     promise = msgspec.json.decode(kept, type=Approved)
-    return promise if promise.epoch > station.replica.state.epoch.number else None
+    state, final_size = station.replica.state, station.replica.final_size
+    for epoch in (state.epoch, *state.past):
+        same = epoch.digest == promise.document
+        if epoch.number == promise.epoch and (same or epoch.size <= final_size):
+            return None
+    return promise
 
 
 def require_unpromised(station: Station) -> None:
@@ -237,11 +246,11 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
             return None
     shown = look(station, url, fill_up=False)
     replica, history = station.replica, shown.signed
-    if history.state.epoch.number <= replica.state.epoch.number:
-        return None
     promise = approved(station)
     follows = (history.state.epoch, *history.state.past)
     bound = promise is not None and promise.document in {epoch.digest for epoch in follows}
+    if history.state.epoch.number <= newest_epoch(replica, bound):
+        return None
     cosigned = station.journal.last_cosigned()
     held = []
     if bound and cosigned is not None:
@@ -249,7 +258,7 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     if bound and promise is not None and promise.size and not proven_against_host(station):
         # Of two histories that the old host signed, the longer may have taken this one's place.
         held.append((promise.size, promise.root))
-    check_successor(replica, history, shown.note, held)
+    check_successor(replica, history, shown.note, held, bound=bound)
     if cosigned is not None and (
         history.size < cosigned[0] or history.tree.root(cosigned[0]) != cosigned[1]
     ):
