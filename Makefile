@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# The tests start programs by the hundred: none compiles what was compiled before.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup check test test-all nightly demo bench tables vectors docs lock clean
 
 setup: $(READY)

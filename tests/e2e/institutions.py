@@ -8,7 +8,6 @@ with Institutions.made(root, 5) as all_of_them:
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from comity.commons.charter import charter_bytes
-from comity.errors import ComityError
+from comity.errors import Refused, Rule, Unavailable
 from comity.node.control import ask_node
 from comity.node.governing import HostReport
 from comity.node.governing_wire import AskHost
@@ -34,6 +33,9 @@ from tests.e2e.small_study import table_of
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 240.0
 SITE = 'studies = "auto"\nsandbox = "warn"\n'
+NOT_YET = frozenset({Rule.NO_SUCH_THING, Rule.NOT_DECIDED, Rule.HEAD_UNKNOWN})
+"""What is refused only until more of the log is there."""
+
 Answer = TypeVar("Answer")
 
 
@@ -121,6 +123,8 @@ class Institution:
 
     def ask(self, wish: Wish, kind: type[Answer]) -> Answer:
         answer: Result | None = ask_node(self.folder, wish, timeout_s=240)
+        if answer is None:
+            raise Unavailable(f"no node of {self.member} answers yet")
         assert isinstance(answer, kind), answer
         return answer
 
@@ -188,13 +192,25 @@ class Institutions:
         return sum(len(each.status().datasets) for each in self.all)
 
     def until(self, ready: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
-        """Wait; what does not answer counts as not yet."""
-        limit = time.monotonic() + limit_s
+        """Wait; what does not answer, or is not in the log yet, counts as not yet.
+
+        A refusal that no waiting ends fails at once, with its own words.
+        """
+        limit, why = time.monotonic() + limit_s, ""
         while True:
-            with contextlib.suppress(ComityError, AssertionError, IndexError):
+            try:
                 if ready():
                     return
-            assert time.monotonic() < limit, f"{what}: not in {limit_s} s\n{self.logs()}"
+            except Refused as refused:
+                assert refused.rule in NOT_YET, f"{what}: refused for good: {refused}"
+                why = str(refused)
+            except Unavailable as away:
+                why = str(away)
+            except IndexError:
+                why = "no study there yet"
+            ended = [e.member for e in self.all if e.node is not None and not e.node.runs]
+            assert not ended, f"{what}: the node of {ended} ended\n{self.logs()}"
+            assert time.monotonic() < limit, f"{what}: not in {limit_s} s; {why}\n{self.logs()}"
             time.sleep(0.02)
 
     def logs(self) -> str:

@@ -24,9 +24,9 @@ from comity.log.heads import (
 from comity.log.inadmissible import inadmissible_entry
 from comity.log.merkle import Tree, leaf_hash
 from comity.node import evidence_wishes, wishes
-from comity.node.alarms import KEPT_MAX, Alarms, read_alarm
+from comity.node.alarms import Alarms, read_alarm
 from comity.node.answers import Batch, PublishedHead
-from comity.node.comparing import Comparer, forks, leaf_hashes_of
+from comity.node.comparing import Compared, Comparer, forks, leaf_hashes_of
 from comity.node.reacting import proven_against_host
 from comity.statements.governing import Seen
 from comity.values import DAY_S
@@ -42,6 +42,10 @@ def note_over(world: World, leaves: list[bytes]) -> bytes:
     return sign_head(head, world.places.host.keys.host).note()
 
 
+def unknown(evidence: bytes) -> None:
+    """Nothing is known by which to check it."""
+
+
 def shown(desk: Desk, note: bytes, entries: list[bytes]) -> Batch:
     return Batch(1, (PublishedHead(note, ()),), desk.state.size, tuple(entries))
 
@@ -49,8 +53,8 @@ def shown(desk: Desk, note: bytes, entries: list[bytes]) -> Batch:
 def test_the_same_thing_is_kept_once_and_found_again(tmp_path: Path) -> None:
     alarms = Alarms(tmp_path)
     assert alarms.names() == []
-    name = alarms.keep(FORK)
-    assert alarms.keep(FORK) == name
+    name = alarms.keep(FORK, unknown)
+    assert alarms.keep(FORK, unknown) == name
     seen = alarms.raise_alarm("split-view", "two roots", 5, notes=[b"a head"], evidence=[name])
     assert alarms.raise_alarm("split-view", "two roots", 9, notes=[b"a head"]) == seen
     assert sorted(Alarms(tmp_path).names()) == sorted([name, seen])
@@ -63,18 +67,17 @@ def test_the_same_thing_is_kept_once_and_found_again(tmp_path: Path) -> None:
         with pytest.raises(Unavailable):
             alarms.read(wrong)
     with pytest.raises(Malformed):
-        alarms.keep(b"{}")
+        alarms.keep(b"{}", unknown)
 
 
-def test_a_folder_does_not_fill_up_and_a_damaged_file_stops_nothing(tmp_path: Path) -> None:
+def test_a_damaged_file_stops_nothing(tmp_path: Path) -> None:
     alarms = Alarms(tmp_path)
     (tmp_path / "evidence").mkdir()
-    (tmp_path / "evidence" / "host-0.json").write_bytes(b"\xff")
-    for number in range(KEPT_MAX - 1):
-        (tmp_path / "evidence" / f"x-{number}.json").touch()
-    alarms.keep(FORK)
-    assert len(alarms.names()) == KEPT_MAX
-    assert alarms.evidence() == []
+    for name in ("host-0.json", "alarm-0.json"):
+        (tmp_path / "evidence" / name).write_bytes(b"\xff")
+    alarms.keep(FORK, unknown)
+    assert len(alarms.evidence()) == 1
+    assert alarms.raise_alarm("split-view", "two roots", 5) in alarms.names()
     with pytest.raises(Malformed, match="damaged"):
         read_alarm(b"{")
 
@@ -164,7 +167,7 @@ def test_the_evidence_of_a_former_host_stops_nobody(commons: Make, tmp_path: Pat
         other = parse_signed_head(note_over(world, [*leaves[:5], b"another"]))
         with pytest.raises(HostFault) as fault:
             victim.station.replica.check_prefix(other)
-        victim.station.alarms.keep(fault.value.evidence)
+        victim.station.alarms.keep(fault.value.evidence, unknown)
         assert proven_against_host(victim.station)
         known = victim.station.replica.known_keys
         others = KnownKeys({m: sets for m, sets in known.keys.items() if m != "m0"}, known.origin)
@@ -194,6 +197,33 @@ def test_members_that_cosigned_both_sides_are_named(commons: Make, tmp_path: Pat
         found = forks([mine], Tree(map(leaf_hash, leaves)), other, None, known)
         kinds = [(f.kind, f.accused) for f in (check_evidence(e, known) for e in found)]
         assert kinds == [("host", "m0"), ("cosigner", "m0"), ("cosigner", "m2")]
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_two_final_heads_that_do_not_agree_are_called_by_their_name(
+    commons: Make, tmp_path: Path, final: bool
+) -> None:
+    """Only where the other history has its quorum too: then nobody's software picks a winner."""
+    with commons(3).world(tmp_path) as world:
+        desk = world.desk("m1")
+        desk.sync()
+        size = desk.station.replica.final_size
+        leaves = world.leaves()[:size]
+        tree = Tree(map(leaf_hash, leaves))
+        mine = parse_signed_head(note_over(world, leaves))
+        signed = parse_signed_head(note_over(world, [*leaves[:-1], b"x"]))
+        cosigners = world.places.all if final else world.places.all[:1]
+        lines = [
+            cosign(signed.head, place.member, place.keys.head, world.clock.now_s)
+            for place in cosigners
+        ]
+        other = parse_signed_head(full_note(signed, lines))
+        evidence = tuple(forks([mine], tree, other, None, desk.station.replica.known_keys))
+        desk.loop._react(Compared("http://peer", size, size, evidence, (other.note(),)))
+        assert ("TWO FINAL HEADS" in desk.station.halted) == final
+        assert desk.station.halted, "a fork it is either way"
+        assert len(desk.station.alarms.evidence()) == 1
+        assert desk.station.replica.final_size == size, "nothing final is given up"
 
 
 def test_a_claim_without_entries_is_not_fetched_for_ever(commons: Make, tmp_path: Path) -> None:

@@ -45,7 +45,15 @@ from comity.node.control import (
 from comity.node.pages import LogPage
 from comity.node.reports import Status
 from comity.node.station import Station
-from comity.node.wish_wire import AskStatus, GiveConsent, ListLog, ShowEntry, check_wish, fulfil
+from comity.node.wish_wire import (
+    AskStatus,
+    CastVote,
+    GiveConsent,
+    ListLog,
+    ShowEntry,
+    check_wish,
+    fulfil,
+)
 from comity.storage.ports import SaidBefore
 from comity.values import StatementId
 from tests.e2e.places import found_places
@@ -187,6 +195,17 @@ def test_a_hostile_line_is_refused_and_the_node_goes_on(
     else:
         assert len(line) > REQUEST_BYTES_MAX
     assert isinstance(ask_node(folder, AskStatus()), Status)
+
+
+def test_why_a_wish_is_not_granted_is_logged_with_its_rule_and_no_words(
+    node: tuple[Path, Station], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, _ = node
+    caplog.set_level("INFO", "comity.node.control")
+    with pytest.raises(Refused):
+        ask_node(folder, CastVote("ab" * 32, "yes"))
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "comity.node.control"]
+    assert line == "wish not granted why=Refused code=no-such-thing"
 
 
 @settings(max_examples=60, deadline=None)

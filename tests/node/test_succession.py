@@ -19,7 +19,8 @@ from comity.host.serve import HostServer
 from comity.log.heads import TreeHead, parse_signed_head, sign_head
 from comity.node import governing, wishes
 from comity.node.histories import check_successor, try_history
-from comity.node.succession import approve, approved, look, take_over
+from comity.node.showing import look
+from comity.node.succession import approve, approved, take_over
 from comity.statements.membership import HostOffer, HostTakeover
 from comity.values import NOTHING, StatementId
 from tests.e2e.places import Places, found_places
@@ -256,7 +257,7 @@ def test_nothing_final_is_undone_and_nothing_cosigned_is_lost(tmp_path: Path) ->
         note = replica.newest_note()
         assert note is not None
         with pytest.raises(Forged):
-            check_successor(replica, history, note, None)  # no later epoch
+            check_successor(replica, history, note)  # no later epoch
         head = TreeHead(replica.origin, history.size, history.tree.root())
         forged = sign_head(head, commons.desk(2).place.keys.host).note()
         assert not history.signed_by_its_host(parse_signed_head(forged))
@@ -274,9 +275,9 @@ def test_a_new_host_that_drops_what_its_approver_cosigned_is_not_followed(tmp_pa
         assert server.host.in_office
         replica = commons.desk(3).station.replica
         shown = look(commons.desk(3).station, server.url)
-        check_successor(replica, shown.signed, shown.note, None)
+        check_successor(replica, shown.signed, shown.note)
         with pytest.raises(HostFault) as fault:
-            check_successor(replica, shown.signed, shown.note, (replica.state.size, bytes(32)))
+            check_successor(replica, shown.signed, shown.note, [(replica.state.size, bytes(32))])
         assert fault.value.kind is HostFaultKind.SPLIT_VIEW
         commons.move(3)
 

@@ -56,16 +56,16 @@ def check_evidence(evidence: bytes, known: KnownKeys, judge: Judge | None = None
     match form:
         case HostFork():
             first, second = _fork_heads(form)
-            accused, _ = known.host_of(first, second)
+            accused, public = known.host_of(first, second)
             _check_fork(form, first, second)
-            return _fork_found("host", accused, first, second, "signed as host")
+            return _fork_found("host", accused, first, second, "signed as host", public)
         case CosignerFork():
             first, second = _fork_heads(form)
-            known.host_of(first, second)
+            _, public = known.host_of(first, second)
             for signed in (first, second):
                 known.cosignature(signed, form.member)
             _check_fork(form, first, second)
-            return _fork_found("cosigner", form.member, first, second, "cosigned")
+            return _fork_found("cosigner", form.member, first, second, "cosigned", public)
         case CosignerRollback():
             return _check_rollback(form, known)
         case AuthorFork():
@@ -168,7 +168,7 @@ def _check_fork(form: HostFork | CosignerFork, first: SignedHead, second: Signed
 
 
 def _fork_found(
-    kind: str, accused: MemberId, first: SignedHead, second: SignedHead, verb: str
+    kind: str, accused: MemberId, first: SignedHead, second: SignedHead, verb: str, public: bytes
 ) -> Finding:
     assert kind in ("host", "cosigner")
     m, n = first.head.size, second.head.size
@@ -179,12 +179,13 @@ def _fork_found(
         True,
         f"{accused} {verb} two histories: a head of size {m} and one of size {n},"
         " of which neither continues the other",
+        public,
     )
 
 
 def _check_rollback(form: CosignerRollback, known: KnownKeys) -> Finding:
     first, second = parse_signed_head(form.a.encode()), parse_signed_head(form.b.encode())
-    known.host_of(first, second)
+    _, public = known.host_of(first, second)
     early, late = (known.cosignature(signed, form.member) for signed in (first, second))
     sizes = (second.head.size, first.head.size)
     if not (sizes[0] < sizes[1] and early.time_s < late.time_s):
@@ -193,4 +194,4 @@ def _check_rollback(form: CosignerRollback, known: KnownKeys) -> Finding:
         f"{form.member} cosigned a head of size {sizes[0]} at {late.time_s}, after it had cosigned"
         f" one of size {sizes[1]} at {early.time_s}"
     )
-    return Finding("rollback", form.member, sizes, True, sentence)
+    return Finding("rollback", form.member, sizes, True, sentence, public)

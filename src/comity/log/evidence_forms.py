@@ -173,7 +173,8 @@ class Finding:
 
     accused: the member that broke the protocol; for "host" and "inadmissible" the owner of the
     host key. sizes: of the heads in it, smaller first. proven: False when only a member that holds
-    the log up to the entry and replays it can tell. sentence: the same in words.
+    the log up to the entry and replays it can tell. sentence: the same in words. public: the one
+    key that signed what is held against each other; the host's, but for "author".
     """
 
     kind: Kind
@@ -181,6 +182,7 @@ class Finding:
     sizes: tuple[int, ...]
     proven: bool
     sentence: str
+    public: bytes
 
 
 def parse_evidence(evidence: bytes) -> Form:

@@ -65,10 +65,9 @@ def check_author(form: AuthorFork, known: KnownKeys) -> Finding:
         raise Forged("the statements are of another commons")
     if first.id == second.id:
         raise Forged("the two are one statement")
-    for unverified in (one, two):
-        _check_by_any(unverified, known)
+    public, _ = (_check_by_any(unverified, known) for unverified in (one, two))
     sentence = f"{first.author} signed two statements with number {first.seq}"
-    return Finding("author", first.author, (), True, sentence)
+    return Finding("author", first.author, (), True, sentence, public)
 
 
 def inadmissible_entry(
@@ -129,7 +128,7 @@ def check_inadmissible(
 ) -> Finding:
     """Check that the entry is below the head, the host signed that, and it must not be there."""
     signed = parse_signed_head(form.head.encode())
-    accused, _ = known.host_of(signed)
+    accused, public = known.host_of(signed)
     size, index = signed.head.size, form.placed.index
     entry = _under(signed, form.placed)
     extra = (form.earlier is not UNSET, form.other_root is not UNSET, form.proof is not UNSET)
@@ -160,11 +159,12 @@ def check_inadmissible(
             root = _root_at(form, signed, index)
             verdict = judge(index, root, entry) if judge else None
             if verdict is None:
-                return _found(accused, size, index, "a member that holds the log can tell", False)
+                words = "a member that holds the log can tell"
+                return _found(accused, public, size, index, words, False)
             wrong = verdict
     if not wrong:
         raise Forged("the entry may be in a log, as far as this evidence shows")
-    return _found(accused, size, index, _WHY[form.reason], True)
+    return _found(accused, public, size, index, _WHY[form.reason], True)
 
 
 _WHY: Final[dict[Reason, str]] = {
@@ -177,12 +177,14 @@ _WHY: Final[dict[Reason, str]] = {
 }
 
 
-def _found(accused: MemberId, size: int, index: int, why: str, proven: bool) -> Finding:
+def _found(
+    accused: MemberId, public: bytes, size: int, index: int, why: str, proven: bool
+) -> Finding:
     words = (
         f"{accused} as host put entry {index} below {size} entries that it signed"
         f"{': ' + why if proven else '; whether it may be there, ' + why}"
     )
-    return Finding("inadmissible", accused, (size,), proven, words)
+    return Finding("inadmissible", accused, (size,), proven, words, public)
 
 
 def _placed(tree: Tree, entry: bytes, index: int, size: int) -> Placed:
@@ -250,12 +252,13 @@ def _is_misfit(unverified: Unverified, known: KnownKeys) -> bool:
     return False
 
 
-def _check_by_any(unverified: Unverified, known: KnownKeys) -> None:
+def _check_by_any(unverified: Unverified, known: KnownKeys) -> bytes:
+    """The *statement* key of its author that signed it. Raises Forged: none known here did."""
     author = unverified.statement.author
     for keys in known.keys.get(author, ()):
         if keyid_of(keys.statement) == unverified.keyid:
             check(unverified, keys.statement)
-            return
+            return keys.statement
     raise Forged(f"the statement names no key of {author} that is known here")
 
 

@@ -81,7 +81,7 @@ class Comparer:
             return None
         newest = mine[-1]
         batch = remote.entries(newest.head.size)
-        theirs = [_with_lines(shown) for shown in batch.heads]
+        theirs = [with_lines(shown) for shown in batch.heads]
         for signed in theirs:
             if signed.head.origin != self.origin:
                 raise Forged("the peer shows a head of another log")
@@ -219,7 +219,8 @@ def investigate(replica: Replica, remote: Remote, note: bytes, error: ComityErro
     return error
 
 
-def _with_lines(shown: PublishedHead) -> SignedHead:
+def with_lines(shown: PublishedHead) -> SignedHead:
+    """A head as it is shown, with its cosignatures as lines of one note. Raises Malformed."""
     signed = parse_signed_head(shown.note)
     lines = [parse_cosignature(line) for line in shown.cosignatures]
     return parse_signed_head(full_note(signed, lines))

@@ -145,8 +145,10 @@ class ControlServer:
                 raise Malformed(f"no wish that this node knows: {error}") from None
             return fulfil_beside(wish, self._station, self._in_loop)
         except ComityError as error:
-            _LOG.info("wish not granted why=%s", type(error).__name__)
-            return failure_of(error)
+            failure = failure_of(error)
+            # No message: it may quote what the owner asked about. The class and the code do not.
+            _LOG.info("wish not granted why=%s code=%s", failure.error, failure.code or "none")
+            return failure
 
 
 def ask_node(folder: Path, wish: Wish, *, timeout_s: float = ANSWER_S) -> Result | None:

@@ -20,6 +20,7 @@ from comity.log.merkle import leaf_hash
 from comity.node import succession
 from comity.node.addresses import address_of
 from comity.node.asks import claim_words
+from comity.node.showing import look
 from comity.node.station import Station
 from comity.node.wishes import Said, say_once
 from comity.statements.governing import AdmitMotion, HostMotion, Motion, proposal_of
@@ -157,7 +158,7 @@ def take_over(station: Station, url: str) -> Said:
     handed = [p for p in succession.changes_of_host(state) if p.claim is None]
     if any(pending.epoch.host == station.member for pending in handed):
         succession.follow(station, url)
-        succession.look(station, url)
+        look(station, url)
         return Said(StatementId(handed[-1].epoch.digest), "hand-over", state.size)
     return Said(succession.take_over(station, url), "take-over", state.size)
 

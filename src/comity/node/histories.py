@@ -57,61 +57,122 @@ class History:
         return True
 
 
-def try_history(replica: Replica, start: int, leaves: Sequence[bytes]) -> History:
-    """Replay a history of which entries `start`, `start` + 1, ... are given; nothing is kept.
+@final
+class Reading:
+    """A history that is replayed as it comes, entry by entry; nothing is kept.
 
     Args:
         start: at most the size of this copy; what lies below is this copy's own.
-    Raises:
-        HostFault(INADMISSIBLE): an entry must not be in a log.
-        HostFault(SPLIT_VIEW): it leaves this copy below the newest final head.
     """
-    own = replica.entries(start, min(start + len(leaves), replica.state.size))
-    keep = start
-    for mine, other in zip(own, leaves, strict=False):
-        if mine != other:
-            break
-        keep += 1
-    if keep < min(replica.final_size, start + len(leaves)):
-        raise HostFault(
-            HostFaultKind.SPLIT_VIEW,
-            f"it leaves this log at entry {keep}, and {replica.final_size} entries are final here",
-        )
-    state = replica.state if keep == replica.state.size else replica.state_before(keep)
-    hashes = replica.view.tree.hashes(0, 0, keep)
-    tree = Tree(hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES))
-    applied: list[Applied] = []
-    for leaf in leaves[keep - start :]:
-        try:
-            entry = admit(state, tree, leaf)
-        except ComityError as error:
+
+    def __init__(self, replica: Replica, start: int) -> None:
+        self._replica, self._keep = replica, start
+        self._left: tuple[State, Tree] | None = None
+        self._applied: list[Applied] = []
+
+    @property
+    def size(self) -> int:
+        """Entries in it so far."""
+        return self._keep + len(self._applied)
+
+    @property
+    def state(self) -> State:
+        """What it means so far; while it says what this copy says, what that means in all."""
+        return self._left[0] if self._left else self._replica.state
+
+    def add(self, leaves: Sequence[bytes]) -> None:
+        """The next entries.
+
+        Raises:
+            HostFault(INADMISSIBLE): an entry must not be in a log.
+            HostFault(SPLIT_VIEW): it leaves this copy below the newest final head.
+        """
+        shared = 0
+        if self._left is None:
+            replica = self._replica
+            own = replica.entries(self._keep, min(self._keep + len(leaves), replica.state.size))
+            while shared < len(own) and own[shared] == leaves[shared]:
+                shared += 1
+            self._keep += shared
+        if shared == len(leaves):
+            return
+        state, tree = self._left or self._leave()
+        for leaf in leaves[shared:]:
+            try:
+                entry = admit(state, tree, leaf)
+            except ComityError as error:
+                raise HostFault(
+                    HostFaultKind.INADMISSIBLE,
+                    f"entry {state.size} must not be in the log: {error}",
+                ) from error
+            state, outcome = apply(state, entry)
+            tree.append(leaf_hash(leaf))
+            self._applied.append((entry, outcome))
+        self._left = state, tree
+
+    def history(self) -> History:
+        """All of it, as far as it has come."""
+        state, tree = self._left or self._at(self._keep)
+        return History(self._keep, tuple(self._applied), state, tree)
+
+    def _leave(self) -> tuple[State, Tree]:
+        if self._keep < self._replica.final_size:
             raise HostFault(
-                HostFaultKind.INADMISSIBLE, f"entry {state.size} must not be in the log: {error}"
-            ) from error
-        state, outcome = apply(state, entry)
-        tree.append(leaf_hash(leaf))
-        applied.append((entry, outcome))
-    return History(keep, tuple(applied), state, tree)
+                HostFaultKind.SPLIT_VIEW,
+                f"it leaves this log at entry {self._keep}, and {self._replica.final_size} entries"
+                " are final here",
+            )
+        return self._at(self._keep)
+
+    def _at(self, size: int) -> tuple[State, Tree]:
+        replica = self._replica
+        state = replica.state if size == replica.state.size else replica.state_before(size)
+        hashes = replica.view.tree.hashes(0, 0, size)
+        return state, Tree(hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES))
+
+
+def try_history(replica: Replica, start: int, leaves: Sequence[bytes]) -> History:
+    """A history of which entries `start`, `start` + 1, ... are given, replayed. Raises: `add`."""
+    reading = Reading(replica, start)
+    reading.add(leaves)
+    return reading.history()
+
+
+def newest_epoch(replica: Replica, bound: bool) -> int:
+    """The number above which a history's epoch must be to take the place of this copy's tail.
+
+    Args:
+        bound: whether this member has approved an epoch of that history. Then what the old host
+            put in force instead, above the newest final head, does not count.
+    """
+    state = replica.state
+    return (state.epoch_at(replica.final_size) if bound else state.epoch).number
 
 
 def check_successor(
-    replica: Replica, history: History, note: bytes, cosigned: tuple[int, bytes] | None
+    replica: Replica,
+    history: History,
+    note: bytes,
+    held: Sequence[tuple[int, bytes]] = (),
+    *,
+    bound: bool = False,
 ) -> None:
     """Check that a history may take the place of what this copy holds above the final head.
 
     Args:
-        note: its newest head. cosigned: (size, root) of a head that it must hold, since this
-            member approved the epoch only after it had cosigned that head.
+        note: its newest head. held: (size, root) of what it must hold, since this member approved
+            the epoch only after it had cosigned that head, and on that copy.
+        bound: as `newest_epoch`.
     Raises:
         Forged: its head is not signed by its own host, or it is of no later epoch.
         HostFault(SPLIT_VIEW): its host's key has signed what it lacks (a host never goes on with
             the key of a log that it leaves); it undoes what is final here, or lacks what was
-            cosigned.
+            held.
     """
     signed = parse_signed_head(note)
     if not history.signed_by_its_host(signed):
         raise Forged("the head is not signed by whoever is host after its entries (rule 8)")
-    if history.state.epoch.number <= replica.state.epoch.number:
+    if history.state.epoch.number <= newest_epoch(replica, bound):
         raise Forged("no newer epoch is in force in this history, so nothing is dropped for it")
     host = history.state.keys[history.state.host].keys.host
     if history.keep < replica.state.size and host in _host_keys_above(replica.state, history.keep):
@@ -129,15 +190,15 @@ def check_successor(
             " software picks one. Ask the members which of the two they hold, by telephone",
             note,
         )
-    if cosigned is not None and (
-        history.size < cosigned[0] or history.tree.root(cosigned[0]) != cosigned[1]
-    ):
-        raise HostFault(
-            HostFaultKind.SPLIT_VIEW,
-            f"the new host's log lacks entries below the head of size {cosigned[0]}, which this"
-            " member had cosigned when it approved: it was not built as proposed",
-            note,
-        )
+    for size, root in held:
+        if history.size < size or history.tree.root(size) != root:
+            raise HostFault(
+                HostFaultKind.SPLIT_VIEW,
+                f"the new host's log lacks entries below size {size} that this member had cosigned"
+                " or seen there when it approved: it was not built as proposed. Ask the other"
+                " approvers what they hold; `comity log compare` shows a host that signed both",
+                note,
+            )
 
 
 def _host_keys_above(state: State, size: int) -> set[bytes]:

@@ -21,6 +21,10 @@ from comity.node.succession import approved, move, next_url
 
 PROBE_EVERY_S: Final = 2.0
 TELL_EVERY_S: Final = 5.0
+SHUN_S: Final = 10.0
+"""How long an address that showed what cannot be is not probed; doubles up to `SHUN_S_MAX`."""
+
+SHUN_S_MAX: Final = 600.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -36,6 +40,7 @@ class Moving:
         self._station, self._now_s = station, monotonic_s
         self._probed = 0
         self._probe_at_s = self._tell_at_s = 0.0
+        self._shunned: dict[str, tuple[float, float]] = {}  # until when, and for how long
         self._left: str | None = None
         self.waits = approved(station) is not None
 
@@ -67,7 +72,11 @@ class Moving:
             if station.faults.get("new host") != describe(error):
                 _LOG.error("not followed url=%s why=%s", url, error)
                 station.faults["new host"] = describe(error)
+            _, pause_s = self._shunned.get(url, (0.0, SHUN_S / 2))
+            pause_s = min(2 * pause_s, SHUN_S_MAX)
+            self._shunned[url] = self._now_s() + pause_s, pause_s
             return None
+        self._shunned.pop(url, None)
         if applied is not None:
             station.faults.pop("new host", None)
         return applied
@@ -104,7 +113,12 @@ class Moving:
             return None
         self._probe_at_s = self._now_s() + PROBE_EVERY_S
         known = known_urls(station.replica.state, station.member, station.settings)
-        urls = [url for url in known if url != station.remote.url]
+        now_s = self._now_s()
+        urls = [
+            url
+            for url in known
+            if url != station.remote.url and self._shunned.get(url, (0.0, 0.0))[0] <= now_s
+        ]
         if not urls:
             return None
         url = urls[self._probed % len(urls)]

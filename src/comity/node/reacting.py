@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from comity.errors import ComityError, Forged, HostFault, Malformed, Unavailable
 from comity.log.evidence import check_evidence
-from comity.log.evidence_forms import KnownKeys
+from comity.log.evidence_forms import Finding, KnownKeys
 from comity.log.heads import newest_quorum_time, parse_signed_head
 from comity.node.comparing import Compared, final_by_lines
 from comity.node.replica import Replica
@@ -44,7 +44,8 @@ def caught(station: Station, error: ComityError, notes: Sequence[bytes] = ()) ->
         station.flush()  # what evidence is judged by after a restart
     except Unavailable as away:
         station.faults["evidence-disk"] = describe(away)
-    keep(station, kind, describe(error), [proof] if proof else [], notes)
+    host = station.replica.state.host
+    keep(station, kind, describe(error), [proof] if proof else [], notes, about=host)
 
 
 def halt(station: Station, why: str) -> None:
@@ -65,12 +66,32 @@ def resume(station: Station) -> None:
 
 
 def keep(
-    station: Station, kind: str, message: str, evidence: Iterable[bytes], notes: Sequence[bytes]
+    station: Station,
+    kind: str,
+    message: str,
+    evidence: Iterable[bytes],
+    notes: Sequence[bytes],
+    *,
+    about: str = "",
 ) -> None:
-    """Keep evidence and an alarm about it; a full disk is said, and stops nothing else."""
+    """Keep evidence and an alarm about it; a full disk is said, and stops nothing else.
+
+    Args:
+        about: the member that is to blame, or that says so falsely: it fills its own room only.
+    """
+    replica = station.replica
+
+    def check(each: bytes) -> Finding | None:
+        try:
+            return check_evidence(each, replica.known_keys, replica.judge)
+        except (Malformed, Forged):
+            return None
+
     try:
-        names = [station.alarms.keep(each) for each in evidence]
-        station.alarms.raise_alarm(kind, message, station.clock(), notes=notes, evidence=names)
+        names = [station.alarms.keep(each, check) for each in evidence]
+        station.alarms.raise_alarm(
+            kind, message, station.clock(), notes=notes, evidence=names, about=about
+        )
         station.faults.pop("evidence-disk", None)
     except (Unavailable, Malformed) as error:
         station.faults["evidence-disk"] = describe(error)
@@ -94,7 +115,8 @@ def caught_by_peer(station: Station, compared: Compared) -> None:
             " from the last final head that all have"
         )
     halt(station, why)
-    keep(station, "split-view", why, compared.evidence, compared.notes)
+    host = replica.state.host
+    keep(station, "split-view", why, compared.evidence, compared.notes, about=host)
 
 
 def proven_against_host(station: Station) -> str | None:
@@ -124,7 +146,7 @@ def names_other_head(station: Station, said: Statement, envelope: bytes) -> None
         f" with {said.author}"
     )
     station.faults["heads"] = why
-    keep(station, "other-head", why, [], [envelope])
+    keep(station, "other-head", why, [], [envelope], about=said.author)
 
 
 def note_truncated(station: Station, named: int, given: int) -> None:

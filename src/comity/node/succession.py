@@ -11,7 +11,6 @@ Source: architecture.md 1.5; log-and-provenance.md 7.4.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Final, final
 
 import msgspec
@@ -19,11 +18,13 @@ from msgspec import Struct
 
 from comity.commons.attempts import Halted, closed_of, opened_of, started_of
 from comity.commons.state import Pending, State
-from comity.errors import ComityError, Forged, Refused, Rule, Unavailable
+from comity.errors import Forged, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
 from comity.node.addresses import FOLLOWED, address_of
-from comity.node.histories import Applied, History, check_successor, try_history
+from comity.node.histories import Applied, check_successor, newest_epoch
+from comity.node.reacting import proven_against_host
 from comity.node.remembering import require_memory
+from comity.node.showing import Shown, hand_in, look
 from comity.node.station import Station
 from comity.statements.membership import EpochApprove, HostOffer, HostTakeover
 from comity.values import BlobName, Digest, MemberId, StatementId
@@ -32,72 +33,25 @@ LOG = logging.getLogger(__name__)
 
 APPROVED: Final = "host/approved"
 NEXT: Final = "host/next"
-ENTRIES_MAX: Final = 1_000_000
 
 
 @final
 class Approved(Struct, frozen=True):
-    """The promise of an approval of another host: this document as this epoch, and no other."""
+    """The promise of an approval: this document as this epoch, and no other, on this copy.
+
+    member: host in it. size, root: of what the old host had signed in the log that was approved;
+    0 and b"" in a promise of an older version.
+    """
 
     epoch: int
     document: Digest
     member: MemberId
+    size: int = 0
+    root: bytes = b""
 
-
-@final
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a peer shows. signed: what its newest head covers. whole: that, and what it proposes.
-
-    note: its newest head; b"" when it has none.
-    """
-
-    signed: History
-    whole: History
-    note: bytes
-
-
-def look(station: Station, url: str, *, hand_in: bool = True) -> Shown:
-    """Read a peer's log above this node's newest final head, and replay it; nothing is kept.
-
-    Args:
-        hand_in: give it first what this node holds under a signed head and it does not.
-    Raises:
-        HostFault: what it shows can be in no log, or undoes what is final here.
-        Malformed, Unavailable, Refused: it does not answer as a host does.
-    """
-    replica, remote = station.replica, station.remote_to(url)
-    start = replica.final_size
-    leaves: list[bytes] = []
-    while True:
-        batch = remote.entries(start + len(leaves), proposed=True)
-        leaves += batch.entries
-        if not batch.entries or len(leaves) > ENTRIES_MAX:
-            break
-    note = batch.heads[-1].note if batch.heads else b""
-    covered = parse_signed_head(note).head.size if note else 0
-    whole = try_history(replica, start, leaves)
-    if hand_in and not whole.follows(replica) and _hand_in(station, url, min(covered, start)):
-        return look(station, url, hand_in=False)
-    signed = whole
-    if covered < whole.size:
-        signed = try_history(replica, start, leaves[: max(0, covered - start)])
-    return Shown(signed, whole, note)
-
-
-def _hand_in(station: Station, url: str, start: int) -> bool:
-    """Give a peer what this copy holds from `start` on, and its head; whether it took it."""
-    replica = station.replica
-    note = replica.newest_note()
-    if note is None:
-        return False
-    try:
-        leaves = replica.entries(start, replica.state.size)
-        station.remote_to(url).post_tail(note, start, leaves)
-    except ComityError as error:
-        LOG.info("tail not taken at=%s why=%s", url, error)
-        return False
-    return True
+    def contradicts(self, other: Approved) -> bool:
+        """Whether both cannot be kept."""
+        return self.epoch == other.epoch and self.document != other.document
 
 
 def changes_of_host(state: State) -> list[Pending]:
@@ -170,9 +124,13 @@ def approve(
             f"{epoch.host} leaves out or moves entries from {shown.whole.keep} on, which this node"
             " holds under a signed head: do not approve it; ask its operator",
         )
-    promise = Approved(epoch.number, epoch.digest, epoch.host)
+    size = shown.signed.size
+    if shown.whole.follows(station.replica):
+        size = max(size, station.replica.state.size)
+    root = shown.whole.tree.root(size)
+    promise = Approved(epoch.number, epoch.digest, epoch.host, size, root)
     before = approved(station)
-    if before is not None and before.epoch >= promise.epoch and before != promise:
+    if before is not None and (before.epoch > promise.epoch or before.contradicts(promise)):
         raise _promised(before)
     # Die after this line: this node has promised, and says it when asked again.
     station.journal.put(APPROVED, msgspec.json.encode(promise))
@@ -192,9 +150,10 @@ def approve_settled(station: Station, pending: Pending) -> None:
     epoch = pending.epoch
     if epoch.host != station.replica.state.host:
         require_memory(station)
-        promise = Approved(epoch.number, epoch.digest, epoch.host)
+        tree = station.replica.view.tree
+        promise = Approved(epoch.number, epoch.digest, epoch.host, tree.size, tree.root())
         before = approved(station)
-        if before is not None and before != promise:
+        if before is not None and (before.epoch, before.document) != (epoch.number, epoch.digest):
             raise _promised(before)
         # Nobody stops for a host that is not there yet: the promise waits until it answers.
         address = address_of(station.replica.state, epoch.host)
@@ -205,12 +164,21 @@ def approve_settled(station: Station, pending: Pending) -> None:
 
 
 def approved(station: Station) -> Approved | None:
-    """The change of host that this node has approved and not seen in force."""
+    """The change of host that this node has approved and not seen in force.
+
+    Another document of that number in force here ends it only once it is final: until then the one
+    that was approved may be in force in another log, and both would have this node's word.
+    """
     kept = station.journal.get(APPROVED)
     if not kept:
         return None
     promise = msgspec.json.decode(kept, type=Approved)
-    return promise if promise.epoch > station.replica.state.epoch.number else None
+    state, final_size = station.replica.state, station.replica.final_size
+    for epoch in (state.epoch, *state.past):
+        same = epoch.digest == promise.document
+        if epoch.number == promise.epoch and (same or epoch.size <= final_size):
+            return None
+    return promise
 
 
 def require_unpromised(station: Station) -> None:
@@ -277,19 +245,25 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     told = remote.status()
     if not told.in_office:
         if told.size < station.replica.state.size:
-            _hand_in(station, url, min(told.size, station.replica.final_size))
+            hand_in(station, url, min(told.size, station.replica.final_size))
         hand_over_outbox(station, url)
         if not remote.status().in_office:
             return None
-    shown = look(station, url, hand_in=False)
+    shown = look(station, url, fill_up=False)
     replica, history = station.replica, shown.signed
-    if history.state.epoch.number <= replica.state.epoch.number:
-        return None
     promise = approved(station)
     follows = (history.state.epoch, *history.state.past)
     bound = promise is not None and promise.document in {epoch.digest for epoch in follows}
+    if history.state.epoch.number <= newest_epoch(replica, bound):
+        return None
     cosigned = station.journal.last_cosigned()
-    check_successor(replica, history, shown.note, cosigned if bound else None)
+    held = []
+    if bound and cosigned is not None:
+        held.append(cosigned)
+    if bound and promise is not None and promise.size and not proven_against_host(station):
+        # Of two histories that the old host signed, the longer may have taken this one's place.
+        held.append((promise.size, promise.root))
+    check_successor(replica, history, shown.note, held, bound=bound)
     if cosigned is not None and (
         history.size < cosigned[0] or history.tree.root(cosigned[0]) != cosigned[1]
     ):
