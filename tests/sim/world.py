@@ -30,7 +30,7 @@ from comity.node.planning import PlanTerms
 from comity.node.settings import NodeSettings, write_node_settings
 from comity.statements.keysets import key_set_digest
 from comity.values import DAY_S, MemberId, StatementId
-from tests.sim.caches import shared
+from tests.sim.caches import ALONE_EVERY, shared
 from tests.sim.clock import Clock
 from tests.sim.hosts import SimHost
 from tests.sim.invariants import Judge
@@ -101,7 +101,8 @@ class World:
     def of(cls, setup: Setup, seed: int = 0) -> Iterator[World]:
         """A world of this setup, in a folder of its own that goes with it."""
         place = tempfile.TemporaryDirectory(prefix="comity-sim-", dir=_memory())
-        with shared(), place as name:
+        alone = seed % ALONE_EVERY == ALONE_EVERY - 1
+        with shared(alone=alone), place as name:
             begun = begin(setup)
             folder = Path(name) / "world"
             shutil.copytree(begun.folder, folder)
