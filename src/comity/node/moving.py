@@ -8,8 +8,6 @@ not answer, at every address that a member has offered. It moves only by what it
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 from typing import Final, final
 
@@ -32,8 +30,8 @@ class Moving:
     what that one still signs can become nobody's history.
     """
 
-    def __init__(self, station: Station, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        self._station, self._now_s = station, monotonic_s
+    def __init__(self, station: Station) -> None:
+        self._station, self._now_s = station, station.machine.monotonic_s
         self._probed = 0
         self._probe_at_s = self._tell_at_s = 0.0
         self._left: str | None = None
@@ -95,7 +93,7 @@ class Moving:
                 _LOG.info("left host does not take it url=%s why=%s", url, error)
             self._left = None
 
-        threading.Thread(target=tell, name="tell-left", daemon=True).start()
+        station.machine.aside(tell)
 
     def _probe(self) -> str | None:
         """While the host does not answer: the next known address whose host is in office."""
