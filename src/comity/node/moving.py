@@ -15,7 +15,7 @@ from comity.errors import ComityError, Refused, Unavailable
 from comity.node.addresses import known_urls
 from comity.node.histories import Applied
 from comity.node.station import Station, describe
-from comity.node.succession import approved, move, next_url
+from comity.node.succession import approved, move, next_url, switch
 
 PROBE_EVERY_S: Final = 2.0
 TELL_EVERY_S: Final = 5.0
@@ -48,6 +48,8 @@ class Moving:
         url = next_url(station) or self._probe()
         before = station.remote.url
         applied = self.look(url) if url is not None and url != before else None
+        if applied is None and switch(station):
+            applied = ()
         self.waits = approved(station) is not None
         if applied is not None:
             self._left = before

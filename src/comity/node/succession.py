@@ -21,7 +21,7 @@ from comity.commons.attempts import Halted, closed_of, opened_of, started_of
 from comity.commons.state import Pending, State
 from comity.errors import ComityError, Forged, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
-from comity.node.addresses import FOLLOWED, address_of
+from comity.node.addresses import FOLLOWED, address_of, followed_url
 from comity.node.histories import Applied, History, check_successor, try_history
 from comity.node.station import Station
 from comity.statements.membership import EpochApprove, HostOffer, HostTakeover
@@ -263,6 +263,9 @@ def hand_over_outbox(station: Station, url: str) -> None:
 def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     """Move over to the host at `url` when its log says that it is host; None when not yet.
 
+    At the address of the host that this node has, the log may be that of another: who was left, and
+    told, shows who hosts now. Then this node goes to where that member offered to host.
+
     Returns:
         The entries of its log that this copy did not have, as they were applied.
     Raises:
@@ -270,7 +273,7 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     """
     remote = station.remote_to(url)
     told = remote.status()
-    if not told.in_office:
+    if not told.in_office and url != station.remote.url:
         if told.size < station.replica.state.size:
             _hand_in(station, url, min(told.size, station.replica.final_size))
         hand_over_outbox(station, url)
@@ -296,12 +299,33 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     replica.replace_tail(history.keep, history.applied, history.state, shown.note)
     # Die here: the log says who is host, and the next start finds its address there.
     host = history.state.host
+    if not told.in_office:
+        url = address_of(history.state, host) or url
+    _follows(station, host, url)
+    station.use_host(url)
+    return history.applied
+
+
+def switch(station: Station) -> bool:
+    """Talk to the host in office, where this copy names another one than it was read from.
+
+    A host that was left shows the new one's log once it has been told; who had not approved takes
+    it there as what it is, the same log continued, and must not speak to the old host any more.
+    """
+    state = station.replica.state
+    url = followed_url(state, station.journal, station.settings)
+    if url == station.remote.url:
+        return False
+    _follows(station, state.host, url)
+    station.use_host(url)
+    return True
+
+
+def _follows(station: Station, host: MemberId, url: str) -> None:
     station.journal.put(FOLLOWED, msgspec.json.encode((host, url)))
     station.journal.put(NEXT, b"")
     station.journal.put(APPROVED, b"")
-    station.use_host(url)
-    LOG.warning("follows host=%s url=%s from=%d", host, url, history.keep)
-    return history.applied
+    LOG.warning("follows host=%s url=%s", host, url)
 
 
 def hand_in_bulk(station: Station) -> None:
