@@ -8,7 +8,6 @@ not answer, at every address that a member has offered. It moves only by what it
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Final, final
 
 from comity.errors import ComityError, Refused, Unavailable

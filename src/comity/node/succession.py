@@ -23,6 +23,7 @@ from comity.errors import ComityError, Forged, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
 from comity.node.addresses import FOLLOWED, address_of, followed_url
 from comity.node.histories import Applied, History, check_successor, try_history
+from comity.node.models import starting_blobs
 from comity.node.station import Station
 from comity.statements.membership import EpochApprove, HostOffer, HostTakeover
 from comity.values import BlobName, Digest, MemberId, StatementId
@@ -336,10 +337,8 @@ def hand_in_bulk(station: Station) -> None:
     for study in station.replica.state.studies.values():
         if study.finished:
             continue
-        plan = study.register.plan
-        for name in (plan.code, plan.layout, plan.model, plan.moments):
-            if name is not None:
-                _hand_in_blob(station, BlobName(name))
+        for name in starting_blobs(study):
+            _hand_in_blob(station, name)
         attempt = study.current
         if attempt is None:
             continue
@@ -353,17 +352,25 @@ def hand_in_bulk(station: Station) -> None:
         if started is not None and seat in commits and not isinstance(attempt, Halted):
             _hand_in_blob(station, BlobName(commits[seat].vector), vector_of=opened.id)
         joins = started.joins if started is not None else getattr(attempt, "joins", {})
-        if seat in joins:
-            _hand_in_blob(station, BlobName(joins[seat].blob))
+        for join in joins.values():
+            # Also those of others: who has left since hands in nothing any more.
+            name = BlobName(join.blob)
+            _hand_in_blob(station, name, held=station.held_dealing(name))
 
 
 def _hand_in_blob(
-    station: Station, name: BlobName, *, vector_of: StatementId | None = None
+    station: Station,
+    name: BlobName,
+    *,
+    vector_of: StatementId | None = None,
+    held: bytes | None = None,
 ) -> None:
-    if not station.blobs.finished(name):
+    """Send a blob that this node has as a file, or holds in memory."""
+    source = station.blobs.path(name) if station.blobs.finished(name) else held
+    if source is None:
         return
     try:
         if not station.remote.stored(name, vector_of)[1]:
-            station.remote.put_blob(name, station.blobs.path(name), vector_of=vector_of)
+            station.remote.put_blob(name, source, vector_of=vector_of)
     except (Refused, Forged) as error:
         LOG.info("bytes not taken blob=%s why=%s", name, error)
