@@ -7,6 +7,7 @@ them under heads that nobody else has signed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,8 @@ def test_an_address_that_lies_is_probed_less_and_less(tmp_path: Path) -> None:
         setattr(desk.station.remote_to(URL), "status", in_office)  # noqa: B010 - it says so
         desk.station.faults["host"] = "away"
         now_s = [100.0]
-        moving = Moving(desk.station, lambda: now_s[0])
+        desk.station.machine = replace(desk.station.machine, monotonic_s=lambda: now_s[0])
+        moving = Moving(desk.station)
         counts = []
         for _ in range(3):
             before = len(asked)

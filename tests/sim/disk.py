@@ -30,7 +30,7 @@ class Disk:
     """One party's disk: what happens at the next commit points, as armed.
 
     Faults: "die" ends the process before the point is passed; "fail" is an input/output error, as
-    `disk_faults` names it. At "committed" and "renamed" the change is on disk all the same: it
+    `DiskFaults` names it. At "committed" and "renamed" the change is on disk all the same: it
     fails but persists.
     """
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from comity.commons.charter import Charter
 from comity.errors import ComityError, Malformed, Unavailable
-from comity.host.answers import verdict_words
+from comity.host.answers import read_tail, verdict_words
 from comity.host.http import _CosignatureBody
 from comity.host.service import Host
 from comity.host.uploads import Upload, stored_of
@@ -54,7 +54,8 @@ class Turns(Executor):
 
 
 class SimHost:
-    """One host process, which may die and start again. name: which, when there are several.
+    """One host process, which may die and start again. name: which, when there are several. owner:
+    the member whose host key it holds.
 
     lying: it forgets what members show it of its other history. bend: what it makes of an answer.
     """
@@ -66,7 +67,10 @@ class SimHost:
         charter: Charter,
         host_key: Ed25519PrivateKey,
         clock: Callable[[], int],
+        *,
+        owner: MemberId,
     ) -> None:
+        self.owner = owner
         self.name, self.folder, self.clock = name, folder, clock
         self.disk = Disk()
         self.dead = True
@@ -137,6 +141,17 @@ class SimHost:
             verdicts = self.submit(asked.body.split(b"\n"))
             results = [verdict_words(verdict) for verdict in verdicts]
             return _json({"results": results, "size": service.published.state.size})
+        if first == "status":
+            state = service.published.state
+            return _json(
+                {
+                    "commons": state.commons,
+                    "founded": state.founded_size > 0,
+                    "host": state.host,
+                    "in_office": service.in_office,
+                    "size": state.size,
+                }
+            )
         if first == "readers":
             token = self._readers.admit(service.published.state, asked.body, self.clock())
             return _json({"token": token, "expires_s": TOKEN_LIFE_S})
@@ -146,6 +161,8 @@ class SimHost:
         match first:
             case "entries":
                 start = int(asked.query["from"])
+                if "proposed" in asked.query:
+                    return Answer({}, self._proposed(start))
                 service.alarm_if_ahead(member, start)
                 return Answer({}, self._entries(start))
             case "cosignatures":
@@ -153,6 +170,9 @@ class SimHost:
                 note = None if said.note is None or self.lying else said.note.encode()
                 self._done(service.cosign(said.size, said.line.encode(), note))
                 return _json({"size": said.size})
+            case "tails":
+                self._done(service.take_tail(read_tail(asked.body)))
+                return _json({"size": service.published.state.size})
             case "blobs":
                 return self._blob(asked, member, BlobName(name))
             case "vectors":
@@ -182,6 +202,13 @@ class SimHost:
             leaves = newest if newest is not None else self.service.entries(start)
             answer = self._told[1][start] = entries_answer(told, start, leaves)
         return answer
+
+    def _proposed(self, start: int) -> bytes:
+        told = self.service.published
+        leaves = tuple(self.service.entries(start))
+        if start + len(leaves) >= told.state.size:
+            leaves += told.proposed[max(0, start - told.state.size) :]
+        return entries_answer(told, start, leaves)
 
     def _blob(self, asked: Asked, member: MemberId, name: BlobName) -> Answer:
         bulk, state = self.service.bulk, self.service.published.state

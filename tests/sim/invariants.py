@@ -27,9 +27,12 @@ from comity.statements.rounds import (
 from comity.storage.ports import Attempt
 from comity.values import Digest, MemberId, StatementId, unpack_bits
 from tests.sim.judging import Violation, alike, names_of, short, sum_root, true_quorum
+from tests.sim.network import Asked
+from tests.sim.offices import Offices
 from tests.sim.watching import Watch
 
 if TYPE_CHECKING:
+    from tests.sim.hosts import SimHost
     from tests.sim.nodes import SimNode
     from tests.sim.world import World
 
@@ -53,6 +56,14 @@ class Judge:
     sums: dict[tuple[str, frozenset[MemberId]], StatementId] = field(default_factory=dict)
     judged: dict[tuple[str, str], object] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.offices = Offices(self.world)
+
+    def hear(self, wire: MemberId, asked: Asked, host: SimHost) -> None:
+        """A request has left a node. Raises Violation."""
+        self.watch.hear(asked)
+        self.offices.hear(wire, asked, host)
+
     def look(self) -> None:
         """Judge everything that is new. Raises Violation."""
         fresh, self.watch.fresh = self.watch.fresh, []
@@ -70,6 +81,7 @@ class Judge:
         self._same_states()
         self._host_keeps()
         self._nobody_accused()
+        self.offices.look()
 
     # -- what a member said -------------------------------------------------------------------
 
@@ -77,7 +89,7 @@ class Judge:
         missing = self.watch.opens.keys() - self.opened.keys()
         if not missing:
             return
-        states = [host.service.published.state for host in self.world.hosts]
+        states = [host.service.published.state for host in self.world.all_hosts]
         states += [node.state for node in self.world.nodes]
         for state in states:
             for study in state.studies.values():
@@ -329,7 +341,7 @@ class Judge:
 
     def _same_states(self) -> None:
         """Every honest node's state, and the host's, is the same over the same log."""
-        for host in self.world.hosts:
+        for host in self.world.all_hosts:
             told = host.service.published
             if not host.dead and told.head is not None:
                 self._same_state(host.name, told.head.root, told.state)
@@ -346,14 +358,20 @@ class Judge:
             raise Violation("same state", f"{who} understands the log of {state.size} otherwise")
 
     def _host_keeps(self) -> None:
-        """What an honest host has shown stays in its log; with it, every accepted round."""
-        for host in self.world.hosts:
+        """What an honest host has shown stays in its log; with it, every accepted round.
+
+        But for what was above the last final head when another member became host.
+        """
+        for host in self.world.all_hosts:
             if host.dead or self.world.host_lies:
                 continue
             head = host.service.published.head
             if head is None or self.shown.get(host.name) == (head.size, head.root):
                 continue
             size, root = self.shown.get(host.name, (0, b""))
+            if not host.service.in_office and host.service.published.final is not None:
+                final = host.service.published.final.head
+                size, root = min((size, root), (final.size, final.root))
             if size > head.size or (size and host.service._tree.root(size) != root):
                 raise Violation("nothing lost", f"the host forgot entries below {size}")
             self.shown[host.name] = (head.size, head.root)

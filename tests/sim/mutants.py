@@ -19,9 +19,20 @@ from comity.aggregation import plan
 from comity.commons import attempts, duties, opening, phases
 from comity.commons import rounds as round_fold
 from comity.commons.attempts import Confirming, End, Ended, Opened, Revealing
+from comity.commons.state import State
 from comity.host import service
 from comity.log import heads, view
-from comity.node import remembering, revealing, rounds, vectors, works
+from comity.node import (
+    cosigning,
+    histories,
+    loop,
+    moving,
+    remembering,
+    revealing,
+    rounds,
+    vectors,
+    works,
+)
 from comity.node.station import Station
 from comity.statements.entries import Entry
 from comity.storage import journal
@@ -126,6 +137,14 @@ def _always(*_: object, **__: object) -> bool:
     return True
 
 
+def _signs_on(state: State, host_public: bytes) -> bool:
+    """Whoever was host once signs for ever."""
+    return any(
+        epoch.host in epoch.keys and epoch.keys[epoch.host].keys.host == host_public
+        for epoch in (state.epoch, *state.past)
+    )
+
+
 def _everywhere(name: str, function: Callable[..., Any], *modules: ModuleType) -> Sequence[Patch]:
     return [(module, name, function) for module in modules]
 
@@ -164,6 +183,10 @@ MUTANTS: dict[str, Sequence[Patch]] = {
         (heads, "_check_quorum", _nothing),
         *_everywhere("is_final", _half_final, view, service),
     ],
+    "old host signs on": [(service, "may_sign", _signs_on)],
+    "left host cosigned": _everywhere("approved", _nothing, cosigning, loop, moving),
+    "tail unchecked": [(histories.History, "follows", _always)],
+    "caught host spoken to": [(loop, "caught", _nothing)],
 }
 """By name: what replaces what."""
 

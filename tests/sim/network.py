@@ -24,6 +24,9 @@ from comity.web.bodies import TokenMissing
 if TYPE_CHECKING:
     from tests.sim.hosts import SimHost
 
+SIMULATED = "http://simulated"
+"""Where every member finds the host that began: in `node.toml`."""
+
 FAULTS = ("lose", "mute", "twice", "late", "cut")
 """Of one request: it never comes; its answer never comes; it comes twice; it comes only after the
 sender gave up; it is cut in the middle of its bytes."""
@@ -44,16 +47,19 @@ class Asked:
 class Network:
     """Who reaches whom, and what goes wrong next.
 
-    hosts: the host each member reaches, by its name. apart: members that reach nobody. faults: of
-    each member's next requests. late: requests that will arrive after their sender gave up.
+    hosts: the host each member reaches at `SIMULATED`, by its name. others: hosts at addresses of
+    their own. apart: members that reach nobody. faults: of each member's next requests. late:
+    requests that will arrive after their sender gave up.
     """
 
     dice: random.Random
     hosts: dict[MemberId, SimHost] = field(default_factory=dict)
+    others: dict[str, SimHost] = field(default_factory=dict)
     apart: set[MemberId] = field(default_factory=set)
     faults: dict[MemberId, deque[str]] = field(default_factory=dict)
     late: list[Callable[[], object]] = field(default_factory=list)
-    heard: Callable[[MemberId, Asked], None] = lambda member, asked: None
+    heard: Callable[[MemberId, Asked, SimHost], None] = lambda member, asked, host: None
+    answered: Callable[[MemberId, Asked, SimHost], None] = lambda member, asked, host: None
 
     def deliver_late(self) -> None:
         """One request that was held back arrives now, any of them; its answer goes nowhere."""
@@ -62,10 +68,16 @@ class Network:
             with contextlib.suppress(ComityError):
                 arrive()
 
-    def ask(self, member: MemberId, asked: Asked) -> Answer:
+    def host_at(self, member: MemberId, url: str) -> SimHost | None:
+        """Whom a member reaches at an address."""
+        return self.hosts[member] if url == SIMULATED else self.others.get(url)
+
+    def ask(self, member: MemberId, url: str, asked: Asked) -> Answer:
         """Carry one request and its answer. Raises as a client would."""
-        self.heard(member, asked)
-        host = self.hosts[member]
+        host = self.host_at(member, url)
+        if host is None:
+            raise Unavailable(f"simulated: nobody is at {url}")
+        self.heard(member, asked, host)
         queue = self.faults.get(member)
         fault = queue.popleft() if queue else ""
         if member in self.apart or host.dead or fault == "lose":
@@ -87,6 +99,7 @@ class Network:
             raise _as_named(error) from None
         if fault == "mute":
             raise Unavailable("simulated: the answer is lost")
+        self.answered(member, asked, host)
         return answer
 
 
@@ -106,9 +119,9 @@ def _as_named(error: ComityError) -> ComityError:
 class Wire:
     """One node's connection, as `HttpClient`: one try more, and no pause, for it has no time."""
 
-    def __init__(self, network: Network, member: MemberId) -> None:
+    def __init__(self, network: Network, member: MemberId, url: str) -> None:
         self._network, self._member = network, member
-        self.url = "http://simulated"
+        self.url = url
 
     def close(self) -> None:
         """Nothing is open."""
@@ -126,7 +139,8 @@ class Wire:
         tries: int | None = None,
     ) -> Answer:
         """One request and its whole answer."""
-        return self._network.ask(self._member, Asked(method, path, query or {}, bytes(body), token))
+        asked = Asked(method, path, query or {}, bytes(body), token)
+        return self._network.ask(self._member, self.url, asked)
 
     def stream(
         self, path: str, *, query: Mapping[str, str], count: int, token: str
@@ -136,7 +150,8 @@ class Wire:
         cut = bool(queue) and queue is not None and queue[0] == "cut"
         if cut and queue is not None:
             queue.popleft()
-        whole = self._network.ask(self._member, Asked("GET", path, query, b"", token)).body
+        asked = Asked("GET", path, query, b"", token)
+        whole = self._network.ask(self._member, self.url, asked).body
         if len(whole) < count:
             raise Unavailable(f"the host sent {len(whole)} of {count} bytes; try again")
         half = len(whole) // 2

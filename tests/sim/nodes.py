@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import random
 import shutil
 from collections.abc import Callable
@@ -10,11 +11,12 @@ from pathlib import Path
 from comity.commons.duties import Duty
 from comity.commons.state import State
 from comity.errors import ComityError, HostFault, HostFaultKind, Unavailable
-from comity.node.events import Event, Heard
+from comity.node.events import Event, Heard, Wish
 from comity.node.keyfile import MemberKeys
 from comity.node.loop import Loop
 from comity.node.machine import Machine
 from comity.node.opening import open_station
+from comity.node.station import Station
 from comity.statements.entries import Body
 from comity.statements.wire import Draft, read, sign
 from comity.storage.ports import Attempt
@@ -47,7 +49,8 @@ class SimNode:
         self.dice = random.Random(seed)
         self.dead, self.away = True, False
         self._last_seq = -1
-        self.stopped: ComityError | None = None
+        self._latest_s = 0
+        self._ended: ComityError | None = None
         self.lie: Callable[[SimNode, Duty], bool] = lambda node, duty: False
         self.backup: Path | None = None
         self.backup_seq: int | None = None
@@ -57,6 +60,13 @@ class SimNode:
     def state(self) -> State:
         """What its copy of the log means."""
         return self.station.replica.state
+
+    @property
+    def stopped(self) -> ComityError | None:
+        """Why it speaks to its host no more, or its process has ended; None when neither is so."""
+        if self._ended is None and not self.dead and self.station.halted:
+            return HostFault(HostFaultKind.SPLIT_VIEW, self.station.halted)
+        return self._ended
 
     @property
     def last_seq(self) -> int:
@@ -71,9 +81,11 @@ class SimNode:
         machine = Machine(
             rand=self.dice.randbytes,
             hook=self.disk.hook,
-            connect=lambda url, tls, proxy, limits: Wire(self.network, self.wire),
+            connect=lambda url, tls, proxy, limits: Wire(self.network, self.wire, url),
             start_study=start_in_process,
             wait=lambda study, on_ready, limit_s: on_ready(),
+            monotonic_s=self._monotonic_s,
+            aside=lambda slow: slow(),
         )
         self.station = open_station(self.folder, self.keys, clock=self.clock, machine=machine)
         try:
@@ -82,8 +94,12 @@ class SimNode:
             self._drop_files()
             raise
         self.loop._dispatch = self._dispatch(self.loop._dispatch)  # type: ignore[method-assign,assignment]
-        self.loop._in_step = self.station.may_speak = False  # as `Loop.run` begins
-        self.dead, self.stopped = False, None
+        self.loop.begin()
+        self.dead, self._ended = False, None
+
+    def _monotonic_s(self) -> float:
+        self._latest_s = max(self._latest_s, self.clock())
+        return float(self._latest_s)
 
     def _dispatch(self, honest: Callable[[Duty], None]) -> Callable[[Duty], None]:
         def dispatch(duty: Duty) -> None:
@@ -135,18 +151,29 @@ class SimNode:
 
     def step(self, *, clock: bool = False) -> None:
         """Ask the host once and do what is owed; or look at the clock only."""
-        if self.dead or self.stopped or self.away:
+        if not self.away:
+            self._live(lambda: self._serve(None if clock else self._ask()))
+
+    def wish(self, fulfil: Callable[[Station], object]) -> None:
+        """A person asks something of it, as `Loop.ask`; what is refused changes nothing."""
+        if not self.away:
+            self._live(lambda: self._serve(Wish(fulfil, queue.Queue())))
+
+    def _live(self, serve: Callable[[], None]) -> None:
+        if self.dead or self._ended:
             return
         try:
-            self._serve(None if clock else self._ask())
+            serve()
         except Died:
             self.die()
         except Unavailable:
             self.die()  # its process ended with an error; whoever watches it starts it again
         except ComityError as error:
-            self.stopped = error
+            self._ended = error
 
-    def _ask(self) -> Event:
+    def _ask(self) -> Event | None:
+        if self.station.halted:
+            return None
         try:
             start = self.state.size + len(self.loop._pending)
             remote = self.station.remote
@@ -158,8 +185,6 @@ class SimNode:
         self.loop._serve(event)
         while not self.loop._events.empty():
             self.loop._serve(self.loop._events.get())
-        if self.station.halted:
-            self.stopped = HostFault(HostFaultKind.SPLIT_VIEW, self.station.halted)
 
     def say(
         self, body: Body, scope: Attempt | None, tag: str, stage: bytes | None = None

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from comity.commons.duties import SayOpen
-from comity.errors import ComityError, Unavailable
+from comity.errors import ComityError
 from comity.statements.rounds import RoundCommit, RoundJoin
 from comity.values import BlobName, MemberId
-from tests.sim.disk import Died, copy_folder
+from tests.sim import belonging
+from tests.sim.disk import copy_folder
 from tests.sim.hosts import SimHost
 from tests.sim.lies import HOST_LIES, MEMBER_LIES
 from tests.sim.nodes import SimNode
@@ -45,6 +46,10 @@ def perform(world: World, op: Op) -> None:
 
 def _node(world: World, op: Op) -> SimNode:
     return world.nodes[op.who % len(world.nodes)]
+
+
+def _other(world: World, op: Op) -> SimNode:
+    return world.nodes[op.number % len(world.nodes)]
 
 
 def _step(world: World, op: Op) -> None:
@@ -134,11 +139,9 @@ def _host_die(world: World, op: Op) -> None:
 
 
 def _host_up(world: World, op: Op) -> None:
-    if world.host.dead:
-        try:
-            world.host.start()
-        except (Died, Unavailable):
-            world.host.dead = True
+    for host in world.all_hosts:
+        if host.dead:
+            belonging.restart(host)
 
 
 def _backup(world: World, op: Op) -> None:
@@ -246,6 +249,7 @@ def _fork(world: World, op: Op) -> None:
         world.charter,
         member_keys(hosting.member).host,
         world.host.clock,
+        owner=hosting.member,
     )
     other.lying = True
     world.hosts.append(other)
@@ -353,6 +357,16 @@ _DEEDS: dict[str, Callable[[World, Op], None]] = {
     "fork": _fork,
     "move": _move,
     "relay": _relay,
+    "stand": lambda world, op: belonging.stand(world, _node(world, op)),
+    "offer": lambda world, op: belonging.offer(world, _node(world, op)),
+    "hand over": lambda world, op: belonging.hand_over(world, _node(world, op)),
+    "vote": lambda world, op: belonging.vote(world, _node(world, op)),
+    "take over": lambda world, op: belonging.take_over(world, _node(world, op)),
+    "approve": lambda world, op: belonging.approve(world, _node(world, op), _other(world, op)),
+    "follow": lambda world, op: belonging.follow(world, _node(world, op), _other(world, op)),
+    "leave": lambda world, op: belonging.leave(world, _node(world, op)),
+    "apply": lambda world, op: belonging.apply(world, _node(world, op)),
+    "admit": lambda world, op: belonging.admit(world, _node(world, op)),
 }
 
 __all__ = ["Op", "perform"]

@@ -6,8 +6,8 @@ seeds change their meaning whenever a chance in `histories.py` does.
 
 from __future__ import annotations
 
-from tests.sim.histories import History
 from tests.sim.operations import Op
+from tests.sim.themes import History
 from tests.sim.world import Setup
 
 REGRESSIONS: dict[str, History] = {

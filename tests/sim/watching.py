@@ -64,7 +64,7 @@ class Watch:
     )
     fresh: list[Statement] = field(default_factory=list)
 
-    def hear(self, _: MemberId, asked: Asked) -> None:
+    def hear(self, asked: Asked) -> None:
         """A request has left a node."""
         if asked.method == "PUT":
             name, offset = asked.path.rpartition("/")[2], int(asked.query["offset"])

@@ -30,11 +30,11 @@ from comity.node.planning import PlanTerms
 from comity.node.settings import NodeSettings, write_node_settings
 from comity.statements.keysets import key_set_digest
 from comity.values import DAY_S, MemberId, StatementId
-from tests.sim.caches import shared
+from tests.sim.caches import ALONE_EVERY, shared
 from tests.sim.clock import Clock
 from tests.sim.hosts import SimHost
 from tests.sim.invariants import Judge
-from tests.sim.network import Network
+from tests.sim.network import SIMULATED, Network
 from tests.sim.nodes import SimNode
 from tests.sim.studies import TEXT, table_of
 from tests.worlds import keys_of
@@ -70,7 +70,8 @@ class Begun:
 
 @dataclass
 class World:
-    """All parties. studies: their ids, in the order of the log.
+    """All parties. studies: their ids, in the order of the log. candidates: hosts that members have
+    set up to take over.
 
     corrupt: members that lie, or that were rolled back unnoticed. restored: members that came back
     on a backup. host_lies: the host does.
@@ -87,6 +88,7 @@ class World:
     hosts: list[SimHost]
     nodes: list[SimNode]
     studies: tuple[StatementId, ...]
+    candidates: dict[MemberId, SimHost] = field(default_factory=dict)
     corrupt: set[MemberId] = field(default_factory=set)
     restored: set[MemberId] = field(default_factory=set)
     host_lies: bool = False
@@ -94,14 +96,16 @@ class World:
 
     def __post_init__(self) -> None:
         self.judge = Judge(self)
-        self.network.heard = self.judge.watch.hear
+        self.network.heard = self.judge.hear
+        self.network.answered = self.judge.offices.answered
 
     @classmethod
     @contextmanager
     def of(cls, setup: Setup, seed: int = 0) -> Iterator[World]:
         """A world of this setup, in a folder of its own that goes with it."""
         place = tempfile.TemporaryDirectory(prefix="comity-sim-", dir=_memory())
-        with shared(), place as name:
+        alone = seed % ALONE_EVERY == ALONE_EVERY - 1
+        with shared(alone=alone), place as name:
             begun = begin(setup)
             folder = Path(name) / "world"
             shutil.copytree(begun.folder, folder)
@@ -115,18 +119,27 @@ class World:
         """Give every file back."""
         for node in self.nodes:
             node.die()
-        for host in self.hosts:
+        for host in self.all_hosts:
             if not host.dead:
                 host.die()
 
     @property
+    def all_hosts(self) -> list[SimHost]:
+        """Those that began, then those that members have set up."""
+        return [*self.hosts, *self.candidates.values()]
+
+    @property
     def host(self) -> SimHost:
-        """The host that began."""
-        return self.hosts[0]
+        """The host in office by the newest epoch; the one that began, while there is no other."""
+
+        def epoch(host: SimHost) -> int:
+            return host.service.published.state.epoch.number if host.service.in_office else -1
+
+        return max(self.all_hosts, key=epoch)
 
     @property
     def state(self) -> State:
-        """What the first host's log means."""
+        """What its log means."""
         return self.host.service.published.state
 
     def study(self, number: int = 0) -> Study:
@@ -151,7 +164,7 @@ class World:
         return self._progress() != before
 
     def _progress(self) -> object:
-        told = [host.service.published.version for host in self.hosts]
+        told = [host.service.published.version for host in self.all_hosts]
         known = [(n.state.size, n.station.replica.final_size) for n in self.nodes if not n.dead]
         return told, known
 
@@ -167,7 +180,7 @@ class World:
     def describe(self) -> str:
         """Where everybody stands, in a few lines."""
         lines = [f"seed {self.seed}, {self.setup}, now {self.clock.now_s}"]
-        for host in self.hosts:
+        for host in self.all_hosts:
             state = host.service.published.state
             phase = [type(study.current).__name__ for study in state.studies.values()]
             size = state.size
@@ -208,9 +221,7 @@ def begin(setup: Setup) -> Begun:
         (home / "charter.json").write_bytes(charter_bytes(charter))
         exposed = "exposed = true\n" if setup.exposed else ""
         (home / "site.toml").write_text(f'studies = "auto"\nsandbox = "warn"\n{exposed}')
-        write_node_settings(
-            home / "node.toml", NodeSettings(member=member, host_url="http://simulated")
-        )
+        write_node_settings(home / "node.toml", NodeSettings(member=member, host_url=SIMULATED))
     clock = Clock()
     world = _open(setup, 0, place, charter, (), clock.now_s)
     _found(world, setup, tables, folder)
@@ -258,7 +269,7 @@ def _open(
     network = Network(random.Random(dice.getrandbits(32)))
     members = names(setup.members)
     host_key = member_keys(members[0]).host
-    host = SimHost("a", folder / "host", charter, host_key, clock.of("host"))
+    host = SimHost("a", folder / "host", charter, host_key, clock.of("host"), owner=members[0])
     network.hosts = dict.fromkeys(members, host)
     nodes = [
         SimNode(

@@ -20,7 +20,8 @@ from comity.aggregation.sharing import (
     SHARE_BYTES,
     SealingSecret,
     deal,
-    open_sealed,
+    open_with,
+    opening_key,
     parse_element,
     seal_info,
 )
@@ -98,7 +99,7 @@ def open_dealings(
     dealings: Mapping[int, Dealing],
 ) -> dict[int, bytes]:
     """Plaintexts by dealer, of those whose envelope to me opens and fits its row."""
-    received = {}
+    received, private = {}, opening_key(secret)
     for dealer, dealing in dealings.items():
         rows = rows_of(dealing.blob, terms.n)
         if dealer == seat or rows is None or tree_root(rows) != raw(dealing.rows_root):
@@ -106,7 +107,7 @@ def open_dealings(
         at = SEALED_BYTES * (seat - 1 - (seat > dealer))
         info = seal_info(terms.opened, dealer, seat, own_key)
         try:
-            plaintext = open_sealed(secret, info, dealing.blob[at : at + SEALED_BYTES])
+            plaintext = open_with(private, info, dealing.blob[at : at + SEALED_BYTES])
         except Forged:
             continue
         if well_formed(plaintext) and same_bytes(

@@ -94,9 +94,9 @@ def next_words(stream: CipherContext, buffer: bytearray, count: int) -> Words:
     return np.frombuffer(buffer, dtype="<u4", count=count)
 
 
-def stream_buffer() -> bytearray:
-    """Room for one sub-block of keystream (the library wants 15 bytes more)."""
-    return bytearray(4 * BLOCK_WORDS + 16)
+def stream_buffer(count: int = BLOCK_WORDS) -> bytearray:
+    """Room for `count` words of keystream, at most (the library wants 15 bytes more)."""
+    return bytearray(4 * min(count, BLOCK_WORDS) + 16)
 
 
 def add_streams(
@@ -115,7 +115,7 @@ def add_streams(
     assert acc.ndim == 1 and acc.dtype == np.uint32 and acc.size <= CHUNK_WORDS
     added = [keystream(chunk_key(seed, chunk_index)) for seed in plus]
     taken = [keystream(chunk_key(seed, chunk_index)) for seed in minus]
-    buffer = stream_buffer()
+    buffer = stream_buffer(acc.size)
     for start in range(0, acc.size, BLOCK_WORDS):
         block = acc[start : start + BLOCK_WORDS]
         for stream in added:

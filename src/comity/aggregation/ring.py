@@ -156,7 +156,7 @@ class Quantiser:
             words[COUNT_WORD], words[WEIGHT_WORD] = 1, self._weight
         offset = HEADER_WORDS - k * CHUNK_WORDS
         stream = keystream(expand(self._seed, "rounding", u32(k)))
-        rounding, room = stream_buffer(), np.empty((2, _BLOCK), dtype=np.float64)
+        rounding, room = stream_buffer(words.size), np.empty((2, _BLOCK), dtype=np.float64)
         for at in range(0, words.size, _BLOCK):
             # Bits are drawn for every word of the chunk, so they hang on its place alone.
             size = min(_BLOCK, words.size - at)

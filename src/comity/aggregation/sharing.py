@@ -273,8 +273,18 @@ def open_sealed(secret: SealingSecret, info: bytes, sealed: bytes) -> bytes:
     Raises:
         Forged: it was not, or it was changed, or cut short.
     """
+    return open_with(opening_key(secret), info, sealed)
+
+
+def opening_key(secret: SealingSecret) -> MLKEM768X25519PrivateKey:
+    """The library's form of a secret. Costs as much as opening; for many envelopes, once."""
+    return MLKEM768X25519PrivateKey(*_private_halves(secret))
+
+
+def open_with(private: MLKEM768X25519PrivateKey, info: bytes, sealed: bytes) -> bytes:
+    """As `open_sealed`."""
     try:
-        return _suite().decrypt(sealed, MLKEM768X25519PrivateKey(*_private_halves(secret)), info)
+        return _suite().decrypt(sealed, private, info)
     except (InvalidTag, ValueError):
         raise Forged("a sealed share does not open under my key; complain of its dealer") from None
 

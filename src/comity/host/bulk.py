@@ -35,7 +35,7 @@ from comity.statements.rounds import RoundClose, RoundCommit, RoundJoin
 from comity.statements.studies import StudyRegister
 from comity.storage.blobs import FileBlobStore
 from comity.storage.database import pass_by
-from comity.storage.disk import disk_faults
+from comity.storage.disk import DiskFaults
 from comity.storage.ports import Hook
 from comity.values import (
     BLOB_BYTES_MAX,
@@ -67,7 +67,7 @@ class Bulk:
         # The other half of the disk is for the log, and for rounds, whose sizes plans say.
         self._share = shutil.disk_usage(folder).total // 2 // len(members)
         self._folder, self._hook = folder / "blobs", hook
-        with disk_faults(folder):
+        with DiskFaults(folder):
             self._folder.mkdir(mode=0o700, exist_ok=True)
         self._blobs = {member: self._store_of(member) for member in members}
         self._found: dict[BlobName, FileBlobStore] = {}

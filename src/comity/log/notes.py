@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, final
 
@@ -35,6 +36,7 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _NOT_IN_NAME = re.compile(r"[\s+\x00-\x1f\ud800-\udfff]")
 
 
+@lru_cache(maxsize=4096)
 def note_key_id(name: str, key_type: int, public: bytes) -> bytes:
     """The first 4 bytes of SHA-256(name, newline, type byte, public key)."""
     return sha256(name.encode() + b"\n" + bytes([key_type]) + public).digest()[:KEY_ID_BYTES]

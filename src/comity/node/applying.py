@@ -25,7 +25,7 @@ from comity.statements.governing import KeySet
 from comity.statements.keysets import check, check_possession, key_set_digest
 from comity.statements.membership import MemberApply
 from comity.statements.wire import Draft, read, sign
-from comity.storage.disk import disk_faults, sync_folder
+from comity.storage.disk import DiskFaults, sync_folder
 from comity.values import ENVELOPE_BYTES_MAX, NOTHING, CommonsId, Digest, MemberId, StatementId
 
 SUFFIX: Final = ".apply.json"
@@ -173,7 +173,7 @@ def _applied(said: Statement, file: str = "", index: int = -1) -> Applied:
 def _write_once(path: Path, envelope: bytes) -> None:
     """Durable, whole and for good: what was signed once is never signed in another way."""
     fresh = path.with_suffix(".new")
-    with disk_faults(path.parent):
+    with DiskFaults(path.parent):
         with fresh.open("wb") as file:
             file.write(envelope)
             file.flush()

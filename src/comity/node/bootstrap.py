@@ -28,7 +28,7 @@ from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.release.anchor import Anchor
 from comity.statements.governing import PublicKeys
-from comity.storage.disk import disk_faults, sync_folder
+from comity.storage.disk import DiskFaults, sync_folder
 from comity.values import MemberId
 
 LOG_FILE: Final = "log.sqlite"
@@ -73,7 +73,7 @@ def verified_log(
             f"the anchor is of commons {anchor.commons[:16]}, the charter is that of"
             f" {commons_id(charter)[:16]}: get both from members of one commons",
         )
-    with disk_faults(folder):
+    with DiskFaults(folder):
         beside = Path(tempfile.mkdtemp(prefix=".reading-", dir=folder))
     try:
         replica = Replica(beside / LOG_FILE, charter)
@@ -86,7 +86,7 @@ def verified_log(
             yield replica
         finally:
             replica.close()
-        with disk_faults(folder):
+        with DiskFaults(folder):
             # Die here: the folder has no log, so its node does not start; it is read again.
             os.replace(replica.path, folder / LOG_FILE)
             sync_folder(folder)

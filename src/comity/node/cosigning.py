@@ -39,8 +39,8 @@ class Cosigner:
             return  # it was caught, or another host was approved: it gets no line of this node
         newest, last = station.replica.newest(), station.journal.last_cosigned()
         held, now_s = station.replica.state.keys.get(station.member), station.clock()
-        if newest is None or held is None or held.keys.head != station.keys.public_head:
-            return  # it is no member (yet), or holds other keys than those in force
+        if newest is None or held is None:
+            return  # it is no member (yet)
         if has_forgotten(station):
             station.faults["cosign"] = (
                 "this node was rebuilt and does not know what it has cosigned, so it cosigns"
@@ -54,8 +54,8 @@ class Cosigner:
         due = now_s - self._cosigned_at_s >= station.settings.cosign_every_s
         if not due and not something_waits(station.replica.state, station.replica.final_size):
             return
-        if self._lacks_a_statement(now_s):
-            return
+        if held.keys.head != station.keys.public_head or self._lacks_a_statement(now_s):
+            return  # it holds other keys than those in force, or the host keeps something back
         try:
             station.flush()  # a cosignature means: stored and replayed
         except Unavailable as error:

@@ -29,7 +29,7 @@ from comity.node.sandbox_start import overwrite, write_over
 from comity.node.sandbox_wire import WORD_BYTES
 from comity.node.station import Station
 from comity.node.vectors import state_words
-from comity.storage.disk import disk_faults, sync_folder
+from comity.storage.disk import DiskFaults, sync_folder
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def keep(station: Station, study: Study, round_no: int, source: Path) -> None:
     Raises Unavailable: the disk is full or not writable.
     """
     place = _place(station, study, round_no)
-    with disk_faults(place.parent):
+    with DiskFaults(place.parent):
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with source.open("rb") as read, _durable(place) as write:
             shutil.copyfileobj(read, write)
@@ -125,7 +125,7 @@ def write_tuned(card: StudyCard, model: Path, kept: Path, target: Path) -> None:
     raw = model.read_bytes() + kept.read_bytes()[:own_bytes]
     if len(raw) != WORD_BYTES * layout.data_words:
         raise StudyFault(StudyFaultKind.BAD_OUTPUT, "the tuned model is not as long as declared")
-    with disk_faults(target.parent):
+    with DiskFaults(target.parent):
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _durable(target) as write:
             write.write(header_bytes(layout) + raw)

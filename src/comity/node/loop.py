@@ -112,11 +112,7 @@ class Loop:
         the mirror is served, as before.
         """
         keep_freed_memory()
-        # Until it has the whole log, this node cannot know what it has said: it may be a copy (R8).
-        self._in_step = self._station.may_speak = False
-        why = proven_against_host(self._station)
-        if why is not None:
-            halt(self._station, why)
+        self.begin()
         try:
             self._peers.start()
             self._poller.start()
@@ -129,6 +125,14 @@ class Loop:
             self._peers.close()
             self._rounds.close()
             self._send(self._station.flush)
+
+    def begin(self) -> None:
+        """What comes before the first event, on a folder that may be old or hold evidence."""
+        # Until it has the whole log, this node cannot know what it has said: it may be a copy (R8).
+        self._in_step = self._station.may_speak = False
+        why = proven_against_host(self._station)
+        if why is not None:
+            halt(self._station, why)
 
     def _wanted(self) -> tuple[int, int, int]:
         """What the next question to the host is about."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,14 +133,22 @@ def wait_in_thread(process: StudyProcess, on_ready: Callable[[], None], limit_s:
     threading.Thread(target=wait, name="study", daemon=True).start()
 
 
+def in_thread(slow: Callable[[], None]) -> None:
+    """Do something slow in a thread of its own, which ends with the process."""
+    threading.Thread(target=slow, name="aside", daemon=True).start()
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Machine:
     """rand: so many fresh random bytes. hook: called at the commit points of every store. connect:
-    a connection to a host. start_study, wait: a study's process, and how its answer is noticed."""
+    a connection to a host. start_study, wait: a study's process, and how its answer is noticed.
+    monotonic_s: a clock that nobody sets. aside: does beside the loop what may take long."""
 
     rand: Callable[[int], bytes] = random_bytes
     hook: Hook = pass_by
     connect: Connect = HttpClient
     start_study: StartStudy = Sandbox.start
     wait: Callable[[StudyProcess, Callable[[], None], float], None] = wait_in_thread
+    monotonic_s: Callable[[], float] = time.monotonic
+    aside: Callable[[Callable[[], None]], None] = in_thread

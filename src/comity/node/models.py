@@ -91,6 +91,13 @@ def method_text(plan: Plan) -> str:
     return ", ".join(words)
 
 
+def starting_blobs(study: Study) -> tuple[BlobName, ...]:
+    """What a study starts from: its file, layout, first model and, if it has any, moments."""
+    plan = study.register.plan
+    names = (plan.code, plan.layout, plan.model, plan.moments)
+    return tuple(BlobName(name) for name in names if name is not None)
+
+
 def model_files(station: Station, study: Study) -> ModelFiles:
     """The model the next round starts from, computed again from the log where it is missing.
 

@@ -8,16 +8,13 @@ not answer, at every address that a member has offered. It moves only by what it
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Callable
 from typing import Final, final
 
 from comity.errors import ComityError, Refused, Unavailable
 from comity.node.addresses import known_urls
 from comity.node.histories import Applied
 from comity.node.station import Station, describe
-from comity.node.succession import approved, move, next_url
+from comity.node.succession import approved, move, next_url, switch
 
 PROBE_EVERY_S: Final = 2.0
 TELL_EVERY_S: Final = 5.0
@@ -36,8 +33,8 @@ class Moving:
     what that one still signs can become nobody's history.
     """
 
-    def __init__(self, station: Station, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        self._station, self._now_s = station, monotonic_s
+    def __init__(self, station: Station) -> None:
+        self._station, self._now_s = station, station.machine.monotonic_s
         self._probed = 0
         self._probe_at_s = self._tell_at_s = 0.0
         self._shunned: dict[str, tuple[float, float]] = {}  # until when, and for how long
@@ -55,6 +52,8 @@ class Moving:
         url = next_url(station) or self._probe()
         before = station.remote.url
         applied = self.look(url) if url is not None and url != before else None
+        if applied is None and switch(station):
+            applied = ()
         self.waits = approved(station) is not None
         if applied is not None:
             self._left = before
@@ -104,7 +103,7 @@ class Moving:
                 _LOG.info("left host does not take it url=%s why=%s", url, error)
             self._left = None
 
-        threading.Thread(target=tell, name="tell-left", daemon=True).start()
+        station.machine.aside(tell)
 
     def _probe(self) -> str | None:
         """While the host does not answer: the next known address whose host is in office."""

@@ -319,7 +319,7 @@ def site_limits(station: Station) -> Limits:
 def _copy_over(source: Path, target: Path) -> None:
     """Copy a file over one that may be there; in the same pages, when it is."""
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    room = memoryview(bytearray(2**20))
+    room = memoryview(bytearray(min(2**20, max(1, source.stat().st_size))))
     with source.open("rb", buffering=0) as read, os.fdopen(descriptor, "wb", buffering=0) as write:
         while count := read.readinto(room):
             write_whole(write, room[:count])

@@ -27,7 +27,7 @@ from comity.statements.governing import KeySet, Possession
 from comity.statements.keysets import key_set_digest
 from comity.statements.membership import EpochApprove, KeysRevoke, KeysRotate
 from comity.statements.wire import keyid_of, read, sign_again
-from comity.storage.disk import disk_faults, sync_folder
+from comity.storage.disk import DiskFaults, sync_folder
 from comity.storage.journal import SqliteJournal
 from comity.values import Digest, MemberId, StatementId
 
@@ -116,7 +116,7 @@ def adopt_if_final(station: Station) -> None:
     if held.keys != public_keys_of(station.keys):
         return
     place = station.folder / KEYS
-    with disk_faults(place), place.open("r+b") as left:
+    with DiskFaults(place), place.open("r+b") as left:
         size = os.fstat(left.fileno()).st_size
         # Die here, or on the next line: the node starts with the one file that has the keys.
         os.replace(coming, place)

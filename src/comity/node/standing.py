@@ -9,6 +9,7 @@ from comity.commons.duties import AskConsent, SayEnrol, SignRelease
 from comity.commons.studies import next_serial
 from comity.errors import Forged, Refused, Rule
 from comity.node.founding import key_set_of, possession_of
+from comity.node.models import starting_blobs
 from comity.node.station import Station
 from comity.release.form import MODEL, parse_manifest
 from comity.statements.governing import CommonsFound, ReleaseSign
@@ -54,7 +55,15 @@ def consent(station: Station, duty: AskConsent) -> None:
 
 
 def enrol(station: Station, duty: SayEnrol) -> None:
-    """Take part from the next attempt on, with a fresh sealing key."""
+    """Take part from the next attempt on, with a fresh sealing key.
+
+    Who takes part holds what the study starts from, so that it goes on without the host that had
+    it and without the member that registered it.
+    Raises:
+        Unavailable: the host does not give it now.
+    """
+    for name in starting_blobs(duty.study):
+        station.blob(name)
     secret, public = sealing_keys(station.machine.rand(SEALING_RAND_BYTES))
     station.journal.keep_sealing(sha256(public), secret.rand)
     serial = next_serial(duty.study, station.member)

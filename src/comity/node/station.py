@@ -167,6 +167,10 @@ class Station:
             self._dealings[name] = known
         return known
 
+    def held_dealing(self, name: str) -> bytes | None:
+        """The same, if it was fetched before; nothing is asked."""
+        return self._dealings.get(name)
+
     def dealings(
         self, opened: StatementId, names: Sequence[str], bytes_each: int
     ) -> Sequence[bytes]:

@@ -20,8 +20,9 @@ from comity.commons.attempts import Halted, closed_of, opened_of, started_of
 from comity.commons.state import Pending, State
 from comity.errors import Forged, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
-from comity.node.addresses import FOLLOWED, address_of
+from comity.node.addresses import FOLLOWED, address_of, followed_url
 from comity.node.histories import Applied, check_successor, newest_epoch
+from comity.node.models import starting_blobs
 from comity.node.reacting import proven_against_host
 from comity.node.remembering import require_memory
 from comity.node.showing import Shown, hand_in, look
@@ -236,6 +237,9 @@ def hand_over_outbox(station: Station, url: str) -> None:
 def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     """Move over to the host at `url` when its log says that it is host; None when not yet.
 
+    At the address of the host that this node has, the log may be that of another: who was left, and
+    told, shows who hosts now. Then this node goes to where that member offered to host.
+
     Returns:
         The entries of its log that this copy did not have, as they were applied.
     Raises:
@@ -243,7 +247,7 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     """
     remote = station.remote_to(url)
     told = remote.status()
-    if not told.in_office:
+    if not told.in_office and url != station.remote.url:
         if told.size < station.replica.state.size:
             hand_in(station, url, min(told.size, station.replica.final_size))
         hand_over_outbox(station, url)
@@ -275,12 +279,34 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     replica.replace_tail(history.keep, history.applied, history.state, shown.note)
     # Die here: the log says who is host, and the next start finds its address there.
     host = history.state.host
+    if not told.in_office:
+        url = address_of(history.state, host) or url
+    station.journal.put(APPROVED, b"")
+    _follows(station, host, url)
+    station.use_host(url)
+    return history.applied
+
+
+def switch(station: Station) -> bool:
+    """Talk to the host in office, where this copy names another one than it was read from.
+
+    A host that was left shows the new one's log once it has been told; who had not approved takes
+    it there as what it is, the same log continued, and must not speak to the old host any more.
+    A promise to approve stays what it was: `approved` says when it is kept.
+    """
+    state = station.replica.state
+    url = followed_url(state, station.journal, station.settings)
+    if url == station.remote.url:
+        return False
+    _follows(station, state.host, url)
+    station.use_host(url)
+    return True
+
+
+def _follows(station: Station, host: MemberId, url: str) -> None:
     station.journal.put(FOLLOWED, msgspec.json.encode((host, url)))
     station.journal.put(NEXT, b"")
-    station.journal.put(APPROVED, b"")
-    station.use_host(url)
-    LOG.warning("follows host=%s url=%s from=%d", host, url, history.keep)
-    return history.applied
+    LOG.warning("follows host=%s url=%s", host, url)
 
 
 def hand_in_bulk(station: Station) -> None:
@@ -291,10 +317,8 @@ def hand_in_bulk(station: Station) -> None:
     for study in station.replica.state.studies.values():
         if study.finished:
             continue
-        plan = study.register.plan
-        for name in (plan.code, plan.layout, plan.model, plan.moments):
-            if name is not None:
-                _hand_in_blob(station, BlobName(name))
+        for name in starting_blobs(study):
+            _hand_in_blob(station, name)
         attempt = study.current
         if attempt is None:
             continue
@@ -308,17 +332,25 @@ def hand_in_bulk(station: Station) -> None:
         if started is not None and seat in commits and not isinstance(attempt, Halted):
             _hand_in_blob(station, BlobName(commits[seat].vector), vector_of=opened.id)
         joins = started.joins if started is not None else getattr(attempt, "joins", {})
-        if seat in joins:
-            _hand_in_blob(station, BlobName(joins[seat].blob))
+        for join in joins.values():
+            # Also those of others: who has left since hands in nothing any more.
+            name = BlobName(join.blob)
+            _hand_in_blob(station, name, held=station.held_dealing(name))
 
 
 def _hand_in_blob(
-    station: Station, name: BlobName, *, vector_of: StatementId | None = None
+    station: Station,
+    name: BlobName,
+    *,
+    vector_of: StatementId | None = None,
+    held: bytes | None = None,
 ) -> None:
-    if not station.blobs.finished(name):
+    """Send a blob that this node has as a file, or holds in memory."""
+    source = station.blobs.path(name) if station.blobs.finished(name) else held
+    if source is None:
         return
     try:
         if not station.remote.stored(name, vector_of)[1]:
-            station.remote.put_blob(name, station.blobs.path(name), vector_of=vector_of)
+            station.remote.put_blob(name, source, vector_of=vector_of)
     except (Refused, Forged) as error:
         LOG.info("bytes not taken blob=%s why=%s", name, error)

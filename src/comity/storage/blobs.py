@@ -20,7 +20,7 @@ from typing import final
 
 from comity.errors import Forged, Malformed, Unavailable
 from comity.storage.database import pass_by
-from comity.storage.disk import disk_faults, sync_folder
+from comity.storage.disk import DiskFaults, sync_folder
 from comity.storage.ports import BlobCheck, Hook
 from comity.values import BLOB_BYTES_MAX, BLOB_CHUNK_BYTES, BlobName, is_digest, same_bytes
 
@@ -62,7 +62,7 @@ class FileBlobStore:
         self._blob_bytes_max = blob_bytes_max
         self._hook = hook
         self._turn = threading.Lock()
-        with disk_faults(folder):
+        with DiskFaults(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for left_over in folder.glob("*.moving"):
                 left_over.unlink()
@@ -76,7 +76,7 @@ class FileBlobStore:
 
     def unfinished(self) -> list[BlobName]:
         """Names of the blobs that still come in, or whose sender never came back."""
-        with disk_faults(self._folder):
+        with DiskFaults(self._folder):
             return sorted(BlobName(part.stem) for part in self._folder.glob("*.part"))
 
     def stored(self, name: BlobName) -> int:
@@ -107,7 +107,7 @@ class FileBlobStore:
         whole, part = self._places(name)
         if (size := _size(whole)) is not None:
             raise WrongOffset(size, offset)
-        with disk_faults(part):
+        with DiskFaults(part):
             writer = BlobWriter(self, part, _open_part(part, os.O_CREAT))
         try:
             yield writer
@@ -118,10 +118,10 @@ class FileBlobStore:
         """Check the whole file against its name and make it durable; again changes nothing."""
         whole, part = self._places(name)
         if _size(whole) is not None:
-            with disk_faults(self._folder):
+            with DiskFaults(self._folder):
                 sync_folder(self._folder)  # the call before may have failed at just this
             return
-        with disk_faults(part), ExitStack() as open_file:
+        with DiskFaults(part), ExitStack() as open_file:
             descriptor = _open_part(part, 0)
             open_file.callback(os.close, descriptor)
             size = open_file.enter_context(_locked(descriptor, part))
@@ -141,7 +141,7 @@ class FileBlobStore:
     def read(self, name: BlobName, start: int, stop: int) -> bytes:
         """Bytes start..stop-1 of a finished blob. Raises Malformed for a range outside it."""
         place = self.path(name)
-        with disk_faults(place):
+        with DiskFaults(place):
             descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 size = os.fstat(descriptor).st_size
@@ -156,27 +156,27 @@ class FileBlobStore:
 
     def path(self, name: BlobName) -> Path:
         """The file of a finished blob, to stream from; never written to. Raises Unavailable."""
-        whole = self._places(name)[0]
+        whole = self._whole(name)
         if _size(whole) is None:
             raise Unavailable(f"blob {name} is not here; fetch it from another member")
-        return whole
+        return Path(whole)
 
     def drop(self, name: BlobName) -> None:
         """Forget the blob, finished or not; durable; again changes nothing."""
         for place in self._places(name):
-            with disk_faults(place):
+            with DiskFaults(place):
                 size = _size(place)
                 if size is not None:
                     place.unlink()
                     self._charge(-size)
         self._hook("dropped")
-        with disk_faults(self._folder):
+        with DiskFaults(self._folder):
             sync_folder(self._folder)
 
     def give_up(self, name: BlobName, target: Path) -> None:
         """Move a finished blob out, to be used for something else. Raises Unavailable."""
         whole = self.path(name)
-        with disk_faults(whole):
+        with DiskFaults(whole):
             size = whole.stat().st_size
             whole.rename(target)
             self._charge(-size)
@@ -192,7 +192,7 @@ class FileBlobStore:
             raise Unavailable(f"{source} is no regular file; write it first")
         if size > self._blob_bytes_max:
             raise Malformed(f"a blob holds at most {self._blob_bytes_max} bytes, this one {size}")
-        with disk_faults(source):
+        with DiskFaults(source):
             _check(source, name, check)
             self._hook("checked")
             self._charge(size)
@@ -236,7 +236,7 @@ class FileBlobStore:
         """Add the chunks at the end of a part, which must be at `offset`: all or nothing."""
         count = sum(map(len, chunks))
         self._require_room(offset + count)
-        with disk_faults(part), _locked(descriptor, part) as stored:
+        with DiskFaults(part), _locked(descriptor, part) as stored:
             if offset != stored:
                 raise WrongOffset(stored, offset)
             self._charge(count)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple, final
 
 from comity.errors import Misconfigured, Unavailable
-from comity.storage.disk import disk_faults, sync_folder
+from comity.storage.disk import DiskFaults, sync_folder
 from comity.storage.ports import Hook
 
 BUSY_TIMEOUT_MS = 5_000
@@ -60,6 +60,8 @@ class Database:
         self._schema = schema
         self._hook = hook
         self._turn = threading.RLock()
+        self._faults = _FaultsNamed(path)
+        self._reading = _Reading(self)
         self._connection: sqlite3.Connection | None = None
         self._closed = False
         self._lock = _lock(path)
@@ -75,7 +77,7 @@ class Database:
 
         An error in the block undoes all of it. IntegrityError passes through unchanged.
         """
-        with self._turn, _faults_named(self._path):
+        with self._turn, self._faults:
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -93,11 +95,9 @@ class Database:
                 self._drop_connection()
                 raise
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> _Reading:
         """Run the block's queries over one unchanging picture."""
-        with self._turn, _faults_named(self._path):
-            yield self._open()
+        return self._reading
 
     def close(self) -> None:
         """Close the file and give up the lock; again changes nothing."""
@@ -116,7 +116,7 @@ class Database:
         if self._closed:
             raise Unavailable(f"{self._path} is closed; open it again")
         if self._connection is None:
-            with _faults_named(self._path):
+            with self._faults:
                 self._connection = _connect(self._path, self._schema)
         return self._connection
 
@@ -190,24 +190,58 @@ def _truncate_wal(connection: sqlite3.Connection) -> None:
         raise Unavailable("another program is reading the database; end it and try again")
 
 
-@contextmanager
-def _faults_named(path: Path) -> Iterator[None]:
-    """Turn SQLite's failures into ours; a broken constraint is for the caller to explain."""
-    try:
-        with disk_faults(path):
-            yield
-    except sqlite3.IntegrityError:
-        raise
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-            raise Unavailable(f"the disk of {path} is full; free some space, then go on") from error
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_ERROR:
-            raise AssertionError(f"our own SQL is wrong: {error}") from error
-        raise Unavailable(
-            f"cannot use {path} ({error.sqlite_errorname}); check the disk and its permissions"
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise Misconfigured(
-            f"{path} is damaged or no database of ours ({error.sqlite_errorname});"
-            " restore it as docs/operating.md says"
-        ) from error
+@final
+class _FaultsNamed:
+    """Turns SQLite's failures into ours; a broken constraint is for the caller to explain."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        path = self._path
+        if error is None or isinstance(error, sqlite3.IntegrityError):
+            return
+        if isinstance(error, OSError):
+            with DiskFaults(path):
+                raise error
+        if isinstance(error, sqlite3.OperationalError):
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+                message = f"the disk of {path} is full; free some space, then go on"
+                raise Unavailable(message) from error
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_ERROR:
+                raise AssertionError(f"our own SQL is wrong: {error}") from error
+            raise Unavailable(
+                f"cannot use {path} ({error.sqlite_errorname}); check the disk and its permissions"
+            ) from error
+        if isinstance(error, sqlite3.DatabaseError):
+            raise Misconfigured(
+                f"{path} is damaged or no database of ours ({error.sqlite_errorname});"
+                " restore it as docs/operating.md says"
+            ) from error
+
+
+@final
+class _Reading:
+    """The block of `Database.reading`: holds its turn. A class, for it is entered at every step."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._database._turn.acquire()
+        try:
+            return self._database._open()
+        except BaseException:
+            self._database._turn.release()
+            raise
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._database._turn.release()
+        self._database._faults.__exit__(kind, error, trace)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import final
 
 from comity.errors import Unavailable
 
 
-@contextmanager
-def disk_faults(place: Path) -> Iterator[None]:
-    """Turn an OSError of the block into Unavailable, which names the place and the next step."""
-    try:
-        yield
-    except OSError as error:
-        raise Unavailable(
-            f"cannot use {place} ({error.strerror}); check space and permissions of the disk"
-        ) from error
+@final
+class DiskFaults:
+    """Turns an OSError of the block into Unavailable, which names the place and the next step."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise Unavailable(
+                f"cannot use {self._place} ({error.strerror}); check space and permissions of the"
+                " disk"
+            ) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from comity.storage.disk import disk_faults, sync_folder
+from comity.storage.disk import DiskFaults, sync_folder
 from comity.storage.log_store import SqliteLogStore
 from comity.storage.ports import StoredHead
 
@@ -37,7 +37,7 @@ def keep_dropped(folder: Path, store: SqliteLogStore, keep: int) -> Path | None:
     content = b"".join(_lines(store, heads, keep, leaves))
     place = folder / "dropped"
     name = f"{keep}-{hashlib.sha256(content).hexdigest()[:16]}.jsonl"
-    with disk_faults(folder):
+    with DiskFaults(folder):
         place.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:

@@ -37,7 +37,7 @@ from comity.release.exported import CHECKPOINT, COMITY, POLICY, TILES, WRITING, 
 from comity.statements.entries import Entry
 from comity.statements.wire import read as read_statement
 from comity.storage.database import pass_by
-from comity.storage.disk import disk_faults, sync_folder
+from comity.storage.disk import DiskFaults, sync_folder
 from comity.storage.ports import Hook
 from comity.values import NOTE_BYTES_MAX
 
@@ -94,7 +94,7 @@ class ExportFolder:
         self._state: State = found(charter)
         self._tree = Tree()
         self._swept = False
-        with disk_faults(root):
+        with DiskFaults(root):
             if not root.is_dir():
                 root.mkdir()
                 sync_folder(root.parent)
@@ -156,7 +156,7 @@ class ExportFolder:
         self._check(whole)
         before = self.shown
         old, written = before.head.size if before else 0, 0
-        with disk_faults(self._root):
+        with DiskFaults(self._root):
             for path, content in tile_files(self._tree, self._read, old, size):
                 what = "entries" if path.startswith(f"{TILES}entries/") else "tile"
                 self._put(what, path, content)

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, final
 
 from comity.errors import Malformed, Misconfigured, Unavailable
 from comity.release.form import FILES_MAX, FOLDERS_DEEP_MAX, check_paths, pieces, shown
-from comity.storage.disk import disk_faults, sync_folder
+from comity.storage.disk import DiskFaults, sync_folder
 from comity.values import BLOB_CHUNK_BYTES
 
 _ENTRIES_MAX: Final = 2 * FILES_MAX
@@ -61,7 +61,7 @@ class DiskFolder:
         """Every file by path, with its size. Raises as `FolderReader.names`."""
         if self._files is None:
             files: dict[str, _Seen] = {}
-            with disk_faults(self._root), _opened(self._root) as root:
+            with DiskFaults(self._root), _opened(self._root) as root:
                 _walk(root, "", 0, files, [0], self._hollow)
             self._files = files
         return {path: seen.size for path, seen in self._files.items()}
@@ -71,7 +71,7 @@ class DiskFolder:
         self.names()
         assert self._files is not None
         expected = self._files[path]
-        with disk_faults(self._root / path), _opened(self._root) as root:
+        with DiskFaults(self._root / path), _opened(self._root) as root:
             descriptor = _open_below(root, path)
             try:
                 if _seen(os.fstat(descriptor), path) != expected:
@@ -95,7 +95,7 @@ def write_folder(path: Path, files: Mapping[str, bytes | Path]) -> None:
     check_paths({name: len(file) if isinstance(file, bytes) else 0 for name, file in files.items()})
     if os.path.lexists(path):
         raise Misconfigured(f"{path} exists already: choose another name, or move it away first")
-    with disk_faults(path):
+    with DiskFaults(path):
         # The temporary folder is private; the release inside has the ordinary mode of new folders.
         private = Path(tempfile.mkdtemp(prefix=".release-", dir=path.parent))
         try:

@@ -17,7 +17,7 @@ from comity.errors import HeadMoved, Refused, Rule
 from comity.storage import promises
 from comity.storage import works as works_table
 from comity.storage.database import Database, Schema, pass_by
-from comity.storage.disk import disk_faults
+from comity.storage.disk import DiskFaults
 from comity.storage.erasable import KeyFolder, Sealed
 from comity.storage.ports import Attempt, Hook, WorkRecord
 from comity.values import DatasetId, Digest, StatementId
@@ -72,9 +72,10 @@ class SqliteJournal:
     def __init__(self, folder: Path, *, hook: Hook = pass_by) -> None:
         self._hook = hook
         self._folder = folder
+        self._settings: dict[str, bytes | None] = {}
         self._database = Database(folder / "node.sqlite", _SCHEMA, hook=hook)
         try:
-            with disk_faults(folder):
+            with DiskFaults(folder):
                 self._locks = KeyFolder(folder / "round-keys")
             self._clear_left_overs()
         except BaseException:
@@ -283,7 +284,7 @@ class SqliteJournal:
         Die before the commit: a new key file opens nothing, and is erased when the journal is next
         opened. Die after it, in `shrink`: so is the old one.
         """
-        with disk_faults(self._folder / "round-keys"):
+        with DiskFaults(self._folder / "round-keys"):
             kept = self._locks.seal(name, plain, lock_id)
         self._hook("sealed")
         writing.execute("INSERT OR REPLACE INTO secret VALUES (?, ?, ?)", (name, *kept))
@@ -294,7 +295,7 @@ class SqliteJournal:
             row = reading.execute(sql, (name,)).fetchone()
             if row is None:
                 return None
-            with disk_faults(self._folder / "round-keys"):
+            with DiskFaults(self._folder / "round-keys"):
                 return self._locks.unseal(name, Sealed(*row))
 
     def _forget(self, name: str) -> None:
@@ -308,14 +309,14 @@ class SqliteJournal:
 
     def _erase_locks(self, lock_ids: list[str]) -> None:
         self._hook("unlinking")
-        with disk_faults(self._folder / "round-keys"):
+        with DiskFaults(self._folder / "round-keys"):
             self._locks.erase(lock_ids)
 
     def _clear_left_overs(self) -> None:
         """Erase key files without a row and rows without a key file: a crash left them."""
         with self._database.reading() as reading:
             rows = {row[0] for row in reading.execute("SELECT lock_id FROM secret")}
-        with disk_faults(self._folder / "round-keys"):
+        with DiskFaults(self._folder / "round-keys"):
             files = self._locks.lock_ids()
             self._locks.erase(files - rows)
         if rows - files:
@@ -367,14 +368,17 @@ class SqliteJournal:
     def put(self, name: str, content: bytes) -> None:
         """Remember a small setting; durable; no secrets."""
         with self._database.transaction() as writing:
+            self._settings.pop(name, None)  # read again, once it is known what is on disk
             writing.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, content))
 
     def get(self, name: str) -> bytes | None:
         """The setting, or None."""
         with self._database.reading() as reading:
-            sql = "SELECT content FROM setting WHERE name = ?"
-            row = reading.execute(sql, (name,)).fetchone()
-        return row[0] if row else None
+            if name not in self._settings:
+                sql = "SELECT content FROM setting WHERE name = ?"
+                row = reading.execute(sql, (name,)).fetchone()
+                self._settings[name] = row[0] if row else None
+            return self._settings[name]
 
 
 def _last_said(reading: sqlite3.Connection) -> tuple[int, StatementId] | None:
