@@ -45,7 +45,30 @@ SECTIONS: Final[tuple[tuple[str, tuple[Rule, ...]], ...]] = (
             Rule.SERIAL_NOT_NEXT,
         ),
     ),
-    ("Votes and releases", (Rule.BASE_CHANGED, Rule.VOTE_CLOSED, Rule.NOT_DECIDED, Rule.NO_REASON)),
+    (
+        "Votes and releases",
+        (
+            Rule.BASE_CHANGED,
+            Rule.VOTE_CLOSED,
+            Rule.NOT_DECIDED,
+            Rule.NO_REASON,
+            Rule.NO_RULE,
+            Rule.CHARTER_UNFIT,
+            Rule.SUSPENDED,
+        ),
+    ),
+    (
+        "The floor: what no vote and no charter takes",
+        (
+            Rule.F4_SUM_TOO_SMALL,
+            Rule.F5_NO_NOTICE,
+            Rule.F5_NOTICE_TOO_YOUNG,
+            Rule.F5_NOTICE_TOO_SHORT,
+            Rule.F6_NO_CRITERION,
+            Rule.F13_EXIT_TOO_SHORT,
+            Rule.F14_NO_END,
+        ),
+    ),
     (
         "Rounds",
         (
@@ -190,6 +213,50 @@ MEANINGS: Final[dict[Rule, tuple[str, str]]] = {
     Rule.NO_REASON: (
         "An objection without a reason, or an answer without text.",
         "Say what is wrong and what would remove the objection.",
+    ),
+    Rule.NO_RULE: (
+        "The charter in force names no rule for this act.",
+        "Amend the charter first: `[decisions]` says which rule each act follows.",
+    ),
+    Rule.CHARTER_UNFIT: (
+        "The terms of an amendment are none, contradict each other, or could never be met.",
+        "Run `comity charter check` on the file: it names the key.",
+    ),
+    Rule.SUSPENDED: (
+        "A suspended member enrols in no study.",
+        "Wait: it ends by itself; `comity proposal list` says when.",
+    ),
+    Rule.F4_SUM_TOO_SMALL: (
+        "A charter that allows sums of fewer than three members.",
+        "Write `survivors_min = 3` or more.",
+    ),
+    Rule.F5_NO_NOTICE: (
+        "An exclusion, or a suspension beyond 72 hours, without a notice to this member that stands"
+        " and served no other vote.",
+        "`comity notice give` first, with reasons and evidence.",
+    ),
+    Rule.F5_NOTICE_TOO_YOUNG: (
+        "The notice is younger than 14 days, or than the charter asks for.",
+        "Wait: its member may answer until then.",
+    ),
+    Rule.F5_NOTICE_TOO_SHORT: (
+        "A charter by which a member is excluded less than 14 days after its notice.",
+        'Write `notice = "14d"` or more in the rule that decides `exclude`.',
+    ),
+    Rule.F6_NO_CRITERION: (
+        "A no or an objection to an admission that cites no criterion of the charter that was in"
+        " force when the applicant applied.",
+        "Name one with `--criterion`, or abstain.",
+    ),
+    Rule.F13_EXIT_TOO_SHORT: (
+        "A charter whose amendments bind less than 14 days after the vote.",
+        'Write `effect = "14d"` or more in the rule that decides `amend`, and in its fallback.',
+    ),
+    Rule.F14_NO_END: (
+        "A suspension longer than the charter allows, or a charter that allows one without an end"
+        " or beyond 90 days.",
+        'Ask for less; write `expires = "14d"`, at most 90 days, in the rule that decides'
+        " `suspend`.",
     ),
     Rule.NOT_DECIDED: (
         "No decision for this manifest and this model stands.",

@@ -72,6 +72,17 @@ class Rule(Enum):
     VOTE_CLOSED = "vote-closed"
     NOT_DECIDED = "not-decided"
     NO_REASON = "no-reason"
+    NO_RULE = "no-rule"
+    CHARTER_UNFIT = "charter-unfit"
+    SUSPENDED = "suspended"
+    # the floor: rights that no vote and no charter can take (`commons/floor.py`)
+    F4_SUM_TOO_SMALL = "f4-sum-too-small"
+    F5_NO_NOTICE = "f5-no-notice"
+    F5_NOTICE_TOO_YOUNG = "f5-notice-too-young"
+    F5_NOTICE_TOO_SHORT = "f5-notice-too-short"
+    F6_NO_CRITERION = "f6-no-criterion"
+    F13_EXIT_TOO_SHORT = "f13-exit-too-short"
+    F14_NO_END = "f14-no-end"
     # rounds
     NOT_AS_DERIVED = "not-as-derived"
     ATTEMPT_NOT_ENDED = "attempt-not-ended"

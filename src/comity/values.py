@@ -68,6 +68,16 @@ STUDIES_OPEN_PER_MEMBER_MAX: Final = 100
 PROPOSALS_OPEN_PER_MEMBER_MAX: Final = 32
 APPLICATIONS_OPEN_MAX: Final = 32
 APPLICATION_OPEN_S: Final = 30 * 86_400
+EVIDENCE_MAX: Final = 8
+NOTICES_OPEN_PER_MEMBER_MAX: Final = 8
+NOTICE_OPEN_S: Final = 180 * 86_400
+# the floor: what no charter and no vote goes below (governance-benefit-safety-ui.md A5)
+NOTICE_S_MIN: Final = 14 * 86_400
+EXIT_S_MIN: Final = 14 * 86_400
+UNNOTICED_S_MAX: Final = 72 * 3_600
+SUSPENSION_S_MAX: Final = 90 * 86_400
+SUSPENSION_APART_S: Final = 30 * 86_400
+# time
 SEEN_INTERVAL_S: Final = 3_600
 DAY_S: Final = 86_400
 CLOCK_APART_S: Final = 300

@@ -65,7 +65,7 @@ def test_a_rulebook_is_read_and_keeps_its_canonical_form() -> None:
     ordinary, swift = (charter.rulebook.rules[name] for name in ("ordinary", "swift"))
     assert (ordinary.window_s, ordinary.mediation_s) == (14 * 86_400, 10 * 86_400)
     assert (swift.window_s, swift.effect_s, swift.yes) == (1_800, 72 * 3_600, "2/3")
-    rule = decision_rule(charter.rulebook, "weighty")
+    rule = decision_rule(charter.rulebook.rules["weighty"], charter.rulebook)
     assert (rule.yes, rule.group_cap, rule.min_yes) == (Fraction(2, 3), Fraction(1, 3), 3)
 
 

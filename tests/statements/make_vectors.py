@@ -12,10 +12,28 @@ import json
 from base64 import b64encode
 from pathlib import Path
 
-from comity.statements.governing import AdmitMotion, HostMotion, proposal_of
+from comity.statements.entries import Body
+from comity.statements.governing import (
+    AdmitMotion,
+    AmendMotion,
+    ExcludeMotion,
+    HostMotion,
+    SuspendMotion,
+    VoteCast,
+    proposal_of,
+)
 from comity.statements.keysets import key_set_digest, possession_text
 from comity.statements.wire import pae, payload_of, read, sign, statement_id
-from tests.statements.samples import AUTHOR, BODY_OF, KEY_SET, STATEMENT, draft_of
+from tests.statements.samples import (
+    AUTHOR,
+    BODY_OF,
+    KEY_SET,
+    NOTICE,
+    PROPOSAL,
+    STATEMENT,
+    digest,
+    draft_of,
+)
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "statements"
 VOTE = payload_of(draft_of(BODY_OF["vote.cast"])).decode()
@@ -112,9 +130,18 @@ def golden() -> object:
 def motions() -> object:
     """Known answers of the motions that came after the first."""
     keys = key_set_digest(KEY_SET)
-    bodies = {
+    bodies: dict[str, Body] = {
         "admit": proposal_of(AdmitMotion(keys=keys, member=AUTHOR)),
         "host": proposal_of(HostMotion(member=AUTHOR), "the old host retires"),
+        "amend": proposal_of(AmendMotion(base=digest("charter"), terms='{"a":"«b»"}')),
+        "exclude": proposal_of(ExcludeMotion(member=AUTHOR, notice=NOTICE)),
+        "suspend": proposal_of(SuspendMotion(member=AUTHOR, seconds=3_600), "a stolen laptop"),
+        "suspend, after a notice": proposal_of(
+            SuspendMotion(member=AUTHOR, seconds=864_000, notice=NOTICE)
+        ),
+        "vote.cast on an admission": VoteCast(
+            choice="no", proposal=PROPOSAL, criterion="contact", reason="nobody answers"
+        ),
     }
     said = []
     for seq, (motion, body) in enumerate(bodies.items()):

@@ -15,6 +15,8 @@ from comity.statements.fields import ReasonField, TextField
 from comity.statements.governing import (
     CommonsFound,
     KeySet,
+    NoticeGive,
+    NoticeReply,
     ObjectionAnswer,
     ProposalOpen,
     ProposalWithdraw,
@@ -111,6 +113,7 @@ STUDY = StatementId(digest("study"))
 OPENED = StatementId(digest("opened"))
 CLOSED = StatementId(digest("closed"))
 PROPOSAL = StatementId(digest("proposal"))
+NOTICE = StatementId(digest("notice"))
 DATASET = DatasetId("visits.2025")
 SEALING_KEY = bytes(1_184) + bytes([9]) + bytes(31)
 
@@ -222,9 +225,17 @@ BODY_OF: dict[str, Body] = {
         EvidenceFile(evidence='{"kind":"host","a":"—"}', subject=AUTHOR),
         ProposalWithdraw(proposal=PROPOSAL),
         ObjectionAnswer(proposal=PROPOSAL, reason="the code is the reviewed one"),
+        NoticeGive(
+            evidence=(digest("report"),), member=AUTHOR, reason="false check values in two rounds"
+        ),
+        NoticeReply(notice=NOTICE, reason="a disk had failed; it is replaced"),
     )
 }
 """One body of each tag."""
+
+
+MOTIONS = ("release", "admit", "host", "amend", "exclude", "suspend")
+"""The motions of proposal.open."""
 
 
 def draft_of(body: Body, *, seq: int = 0) -> Draft:
@@ -263,7 +274,7 @@ def strategy_of(shape: shapes.Type) -> st.SearchStrategy[object]:
         case shapes.StructType() if shape.cls is ProposalOpen:
             # One content, that of its motion: no field of it is free.
             parts = {part.name: strategy_of(part.type) for part in shape.fields}
-            contents = st.one_of(*(parts[name] for name in ("release", "admit", "host")))
+            contents = st.one_of(*(parts[name] for name in MOTIONS))
             motions = contents.filter(lambda content: content is not None)
             return st.builds(proposal_of, motions, parts["reason"])
         case shapes.StructType():

@@ -92,8 +92,9 @@ def test_types_bound_depth_arrays_and_strings(tag: str) -> None:
             case shapes.StrType():
                 digest_like = shape.pattern is not None and "{64}" in shape.pattern
                 longest = 64 if digest_like else shape.max_length
-                # The longest text of all, evidence, is measured in bytes when it is read.
-                is_evidence = tag == "evidence.file" and longest == JSON_STRING_BYTES_MAX
+                # The longest texts, evidence and terms, are measured in bytes when they are read.
+                has_document = tag in ("evidence.file", "proposal.open")
+                is_evidence = has_document and longest == JSON_STRING_BYTES_MAX
                 assert longest is not None
                 assert is_evidence or 4 * longest <= JSON_STRING_BYTES_MAX
             case shapes.BytesType():

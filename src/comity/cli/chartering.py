@@ -1,4 +1,4 @@
-"""`comity charter new`, `check`, `show`, `diff`: read and weighed before anybody signs."""
+"""`comity charter new`, `check`, `show`, `diff`: weighed before anybody signs; and `current`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import sys
 from pathlib import Path
 from typing import Annotated, final
 
+import msgspec
 import typer
 from msgspec import Struct
 
+from comity.cli.asking import expect, read_node
 from comity.cli.plain import LANGUAGES, changes, sentences
-from comity.cli.terminal import AsJson, Screen
-from comity.commons.charter import charter_bytes, commons_id
+from comity.cli.terminal import AsJson, Folder, Screen
+from comity.commons.charter import Charter, charter_bytes, commons_id
 from comity.errors import Misconfigured
 from comity.node import chartering, founding
+from comity.node.charter_text import toml_of
 from comity.node.chartering import PRESETS
+from comity.node.deciding import CharterText
+from comity.node.deciding_wire import AskCharter
 
 charter = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -167,6 +172,35 @@ def charter_diff(
         Differs([(each.path, each.before, each.after) for each in found]),
         *(lines or ["the same charter"]),
     )
+
+
+@charter.command("current")
+def charter_current(
+    out: Annotated[
+        Path | None, typer.Option(help="A new file for it, in TOML, to be changed.")
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Every key as a sentence instead of the signed form.")
+    ] = False,
+    language: Language = "en",
+    folder: Folder = Path("."),
+    as_json: AsJson = False,
+) -> None:
+    """Show the charter in force: the one that was signed, with all amendments.
+
+    \b
+    Example:
+      comity charter current --plain --folder node-a
+      comity charter current --out charter-next.toml
+    """
+    found = expect(CharterText, read_node(folder, AskCharter()))
+    charter = msgspec.json.decode(found.text, type=Charter)
+    said = sentences(charter, _known(language))
+    lines = [each.text for each in said] if plain else [found.text]
+    if out is not None:
+        chartering.write_new(out, toml_of(charter))
+        lines = [f"written: {out}"]
+    Screen(as_json).result(found, *lines)
 
 
 def _known(language: str) -> str:

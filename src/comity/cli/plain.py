@@ -66,7 +66,7 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
             yield from _leaves(inside, (*path, key))
     elif isinstance(value, list):
         for item in value:
-            yield from _leaves(item, (*path, item["id"]))
+            yield from _leaves(item, (*path, item["id"] if isinstance(item, dict) else item))
     else:
         yield path, value
 

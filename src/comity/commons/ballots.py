@@ -1,110 +1,174 @@
 """The stages of a vote: when it ends, what its ballots then give, and what follows.
 
-    voting -> decided                          passed, rejected, or its quorum missed twice
+    voting -> ended                            passed, rejected, or lapsed: its quorum missed twice
     voting -> voting                           quorum missed: half as long again, once
-    voting -> waiting -> decided               passed; the pause before it binds
+    voting -> waiting -> ended                 passed; the pause before it binds
     voting -> answering -> voting -> ...       objections: answered, then the fallback rule decides
-    answering -> decided                       nobody answered them: no
+    answering -> ended                         nobody answered them: lapsed
 
-Stages end in commons time. Without a rulebook a motion needs more than half of all members
-(README.md 4.8), and is decided as soon as no ballot can change it. Source:
-governance-benefit-safety-ui.md A3, A4.1.
+Stages end in commons time, under the charter that was in force when the vote was opened. Without a
+rulebook a motion needs more than half of all members (README.md 4.8), and is decided as soon as no
+ballot can change it; but a charter that names no rule for its own amendment is amended by all of
+its members together, and by nobody else. An amendment of that rule must be carried by the old rule
+and by the new one. Source: governance-benefit-safety-ui.md A3, A4.1.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from comity.commons.charter import Charter
-from comity.commons.rulebook import Act, Rulebook, decision_rule
-from comity.commons.state import Proposal
-from comity.commons.tally import tally
-from comity.values import StatementId
+from comity.commons.proposals import Ending, Proposal
+from comity.commons.rulebook import Act, RuleText, decision_rule
+from comity.commons.tally import OutcomeOfVote, tally
+from comity.statements.governing import AmendMotion
+from comity.values import DAY_S, EXIT_S_MIN, StatementId
+
+ALL_AGREE: Final = "*"
+"""The rule by which a charter that names none is amended; no rule of a charter has this name."""
+
+_ALL_AGREE: Final = RuleText(
+    method="unanimity", window_s=30 * DAY_S, quorum="1", effect_s=EXIT_S_MIN
+)
 
 
-def voting_rule(charter: Charter, motion: Act) -> tuple[str, int]:
-    """The rule a motion follows ("" without a rulebook), and how many seconds its vote is open."""
-    book = charter.rulebook
-    if book is None:
-        return "", charter.vote_open_s
-    name = book.decisions[motion]
-    return name, book.rules[name].window_s
+def voting_rule(charter: Charter, act: Act) -> str | None:
+    """The rule that an act follows, "" for a simple majority; None: the charter has no rule for it.
 
-
-def early(charter: Charter, proposal: Proposal, now_s: int) -> Proposal:
-    """The vote after a ballot, or after somebody left; decided if nothing can change it any more.
-
-    By a rulebook ballots may be changed until the end, so it ends early only when every member
-    has voted and none objects (A4.1, step 12).
+    Without a rulebook a simple majority admits, releases and changes the host.
     """
-    if charter.rulebook is None:
-        return replace(proposal, decided=_simple_majority(proposal))
-    choices = list(proposal.votes.values())
-    if proposal.stage != "voting" or "object" in choices or len(choices) < len(proposal.groups):
+    book = charter.rulebook
+    if book is not None and act in book.decisions:
+        return book.decisions[act]
+    if act == "amend":
+        return ALL_AGREE
+    return "" if book is None and act in ("admit", "host", "release") else None
+
+
+def rule_text(charter: Charter, name: str) -> RuleText:
+    """The rule of that name; `voting_rule` gave it, and it is not ""."""
+    if name == ALL_AGREE:
+        return _ALL_AGREE
+    assert charter.rulebook is not None, "only a rulebook has rules with names"
+    return charter.rulebook.rules[name]
+
+
+def open_s(charter: Charter, name: str, becomes: Charter | None, new_rule: str) -> int:
+    """Seconds that a vote is open, by the rule and, of an amendment, by the new one if longer."""
+    mine = rule_text(charter, name).window_s if name else charter.vote_open_s
+    if becomes is None or not new_rule:
+        return mine
+    return max(mine, rule_text(becomes, new_rule).window_s)
+
+
+def early(proposal: Proposal, now_s: int) -> Proposal:
+    """The vote after a ballot, or after somebody left; ended if nothing can change it any more.
+
+    By a rule of a rulebook ballots may be changed until the end, so it ends early only when every
+    member has voted and none objects (A4.1, step 12).
+    """
+    if not proposal.rule:
+        return replace(proposal, ending=_simple_majority(proposal))
+    if proposal.stage != "voting" or len(proposal.votes) < len(proposal.groups):
         return proposal
-    return ended(charter, proposal, now_s)
+    if "object" in proposal.votes.values():
+        return proposal
+    return ended(proposal, now_s)
 
 
-def ended(charter: Charter, proposal: Proposal, now_s: int) -> Proposal:
+def ended(proposal: Proposal, now_s: int) -> Proposal:
     """What a vote becomes when its stage ends.
 
     Args:
         now_s: commons time. What follows is counted from here, so a clock that jumps takes nothing
             from a pause that members have to leave in.
     """
-    book = charter.rulebook
-    if book is None:
-        return replace(proposal, decided=False)
+    if not proposal.rule:
+        return replace(proposal, ending="rejected")
     match proposal.stage:
         case "voting":
-            return _judged(book, proposal, now_s)
+            return _judged(proposal, now_s)
         case "answering":
-            return replace(proposal, decided=False)
+            return replace(proposal, ending="lapsed")
         case "waiting":
-            return replace(proposal, decided=True)
+            return replace(proposal, ending="passed")
         case _:
             assert_never(proposal.stage)
 
 
-def answered(charter: Charter, proposal: Proposal, answer: StatementId, now_s: int) -> Proposal:
+def answered(proposal: Proposal, answer: StatementId, now_s: int) -> Proposal:
     """The vote that begins again, without ballots, under the fallback rule."""
-    book = charter.rulebook
-    assert book is not None, "without a rulebook nothing waits for an answer"
-    fallback = book.rules[proposal.rule].fallback
-    return replace(
+    after = replace(
         proposal,
-        rule=fallback,
+        rule=_after_answer(proposal.charter, proposal.rule),
         stage="voting",
-        closes_s=now_s + book.rules[fallback].window_s,
         extended=False,
         votes={},
         answer=answer,
     )
+    if after.becomes is not None and after.new_rule:
+        after = replace(after, new_rule=_after_answer(after.becomes, after.new_rule))
+    seconds = open_s(after.charter, after.rule, after.becomes, after.new_rule)
+    return replace(after, closes_s=now_s + seconds)
 
 
-def _judged(book: Rulebook, proposal: Proposal, now_s: int) -> Proposal:
-    rule = book.rules[proposal.rule]
-    counted = tally(decision_rule(book, proposal.rule), proposal.groups, proposal.votes)
-    match counted.outcome:
-        case "passed" if rule.effect_s:
-            return replace(proposal, stage="waiting", closes_s=now_s + rule.effect_s)
+def _after_answer(charter: Charter, name: str) -> str:
+    return rule_text(charter, name).fallback or name
+
+
+def _judged(proposal: Proposal, now_s: int) -> Proposal:
+    rule, outcome = rule_text(proposal.charter, proposal.rule), _outcome(proposal)
+    match outcome:
         case "passed":
-            return replace(proposal, decided=True)
+            pause = _pause(proposal)
+            if pause:
+                return replace(proposal, stage="waiting", closes_s=now_s + pause)
+            return replace(proposal, ending="passed")
         case "objected":
-            return replace(proposal, stage="answering", closes_s=now_s + rule.mediation_s)
+            mediation = max(rule.mediation_s, _new(proposal, "mediation_s"))
+            return replace(proposal, stage="answering", closes_s=now_s + mediation)
         case "lapsed" if not proposal.extended and proposal.groups:
             longer = max(1, rule.window_s // 2)
             return replace(proposal, extended=True, closes_s=now_s + longer)
         case _:
-            return replace(proposal, decided=False)
+            ending: Ending = "lapsed" if outcome == "lapsed" else "rejected"
+            return replace(proposal, ending=ending)
 
 
-def _simple_majority(proposal: Proposal) -> bool | None:
+def _outcome(proposal: Proposal) -> OutcomeOfVote:
+    """By the rule, and of an amendment of the amendment rule by both: the worse of the two."""
+    outcomes = [_counted(proposal, proposal.charter, proposal.rule)]
+    if proposal.becomes is not None and proposal.new_rule:
+        outcomes.append(_counted(proposal, proposal.becomes, proposal.new_rule))
+    order: tuple[OutcomeOfVote, ...] = ("lapsed", "rejected", "objected", "passed")
+    return min(outcomes, key=order.index)
+
+
+def _counted(proposal: Proposal, charter: Charter, name: str) -> OutcomeOfVote:
+    groups = proposal.groups if charter is proposal.charter else proposal.new_groups
+    rule = decision_rule(rule_text(charter, name), charter.rulebook)
+    return tally(rule, groups, proposal.votes).outcome
+
+
+def _pause(proposal: Proposal) -> int:
+    """Seconds before it binds; of an amendment never fewer than the floor's (F13)."""
+    pause = max(rule_text(proposal.charter, proposal.rule).effect_s, _new(proposal, "effect_s"))
+    return max(pause, EXIT_S_MIN) if isinstance(proposal.motion, AmendMotion) else pause
+
+
+def _new(proposal: Proposal, key: str) -> int:
+    if proposal.becomes is None or not proposal.new_rule:
+        return 0
+    seconds: int = getattr(rule_text(proposal.becomes, proposal.new_rule), key)
+    return seconds
+
+
+def _simple_majority(proposal: Proposal) -> Ending | None:
     # More than half of all must say yes; once half do not, that cannot come.
     choices = list(proposal.votes.values())
     if 2 * choices.count("yes") > len(proposal.groups):
-        return True
+        return "passed"
     if 2 * (choices.count("no") + choices.count("object")) >= len(proposal.groups):
-        return False
+        return "rejected"
     return None

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from comity.commons import studies, votes
 from comity.commons.accusing import check_evidence
+from comity.commons.charter import CRITERIA
 from comity.commons.epochs import (
     approved,
     key_set_name,
@@ -19,7 +20,9 @@ from comity.commons.epochs import (
     with_claim,
     with_pending,
 )
+from comity.commons.lookalike import same_look
 from comity.commons.members import later_time_s, public_keys_of
+from comity.commons.motions import REMOVABLE_MIN
 from comity.commons.state import Accusation, Application, Author, Claim, Epoch, State
 from comity.errors import Forged, Rule
 from comity.statements.entries import Entry, Statement
@@ -39,9 +42,6 @@ from comity.statements.membership import (
 )
 from comity.values import APPLICATION_OPEN_S, APPLICATIONS_OPEN_MAX, MemberId, sha256
 
-REMOVABLE_MIN = 4
-"""Members a commons must have before others may take one out (README.md 4.11)."""
-
 
 def application_fault(state: State, author: MemberId, key_set: KeySet) -> Rule | None:
     """Why a stranger may not apply like this; None when it may. Asked at admission."""
@@ -49,6 +49,8 @@ def application_fault(state: State, author: MemberId, key_set: KeySet) -> Rule |
         return Rule.NOT_FOUNDED
     if author in state.authors or author in state.changes.applications:
         return Rule.ID_TAKEN
+    if any(same_look((known, author)) for known in (*state.authors, *state.changes.applications)):
+        return Rule.ID_TAKEN  # 0 for o, 1 for l: nobody shall be taken for a member
     if key_set.member != author:
         return Rule.WRONG_PARTY
     if key_set.serial != 0:
@@ -94,6 +96,7 @@ def applied(state: State, entry: Entry, body: MemberApply) -> State:
         time_s=state.commons_time_s,
         country=body.country,
         name=body.name,
+        criteria=state.charter.criteria or CRITERIA,
     )
     applications = {**state.changes.applications, said.author: application}
     return replace(
@@ -248,6 +251,7 @@ def _in_force(state: State, epoch: Epoch, index: int) -> State:
         changes,
         admitted=tuple(m for m in changes.admitted if m not in epoch.keys),
         leaving=changes.leaving & frozenset(epoch.members),
+        excluded=changes.excluded & frozenset(epoch.members),
         handover=None,
         offers={m: where for m, where in changes.offers.items() if m in epoch.keys},
         approvals={},
@@ -262,7 +266,7 @@ def _in_force(state: State, epoch: Epoch, index: int) -> State:
     )
     for member in gone:
         # Its seat and ballot in open votes stay (A4.1, step 2): nobody wins by taking it out.
-        state = studies.without(state, member, index)
+        state = studies.removed(state, member, index)
     return _timed(with_pending(state), index)
 
 

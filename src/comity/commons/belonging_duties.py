@@ -35,7 +35,7 @@ def beside_studies(state: State, me: MemberId, final_size: int) -> Iterator[Duty
     """Votes to be asked for, releases to be signed, epochs to be approved."""
     for proposal in state.proposals.values():
         release = proposal.release
-        unsigned = not has_signed(state, proposal, me) and me not in state.changes.leaving
+        unsigned = not has_signed(state, proposal, me) and me not in state.changes.going
         if proposal.decided and release is not None and unsigned:
             yield SignRelease(proposal, release)
         voting = proposal.decided is None and proposal.stage == "voting"

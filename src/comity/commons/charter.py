@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Annotated, Any, Final, Literal, final
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, final, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
+from comity.commons.floor import floor_fault
+from comity.commons.lookalike import name_fault, same_look
 from comity.commons.rulebook import Rulebook, rulebook_fault, rulebook_tables
 from comity.errors import Malformed, Misconfigured
 from comity.statements.fields import Count, DigestField, Duration, MemberField, SlugField, TextField
+from comity.statements.governing import Criterion
 from comity.statements.wire import canonical, read_canonical
 from comity.values import (
     CHARTER_BYTES_MAX,
@@ -61,6 +65,7 @@ class Charter(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
     quorum: cosigners of a final head (log-and-provenance 2.2). release: how votes are decided;
     `rules` when the charter has a rulebook. vote_open_s: without one, seconds a vote is open.
+    criteria: the only grounds on which an applicant may be refused; none said: all of them.
     """
 
     format: Literal["comity-charter/1"]
@@ -75,7 +80,10 @@ class Charter(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     void_entries_per_day_max: Count
     vote_open_s: Duration
     rulebook: Rulebook | None = None
+    criteria: Annotated[tuple[Criterion, ...], Meta(max_length=8)] = ()
 
+
+CRITERIA: Final[tuple[Criterion, ...]] = get_args(Criterion)
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "format": "comity-charter/1",
@@ -114,25 +122,29 @@ def commons_id(charter: Charter) -> CommonsId:
     return CommonsId(sha256(charter_bytes(charter)))
 
 
-def parse_charter(blob: bytes) -> Charter:
+def parse_charter(blob: bytes, voters: Mapping[MemberId, str] | None = None) -> Charter:
     """Read a charter from its canonical bytes.
 
+    Args:
+        voters: as in `charter_fault`.
     Raises:
         Malformed: not canonical, not a charter, or it contradicts itself (`charter_fault`).
     """
     charter = read_canonical(blob, Charter, CHARTER_BYTES_MAX)
-    fault = charter_fault(charter)
+    fault = charter_fault(charter, voters) or names_fault(charter)
     if fault is not None:
         raise Malformed(f"this charter cannot be founded: {fault}")
     return charter
 
 
-def charter_from_toml(text: str) -> Charter:
+def charter_from_toml(text: str, voters: Mapping[MemberId, str] | None = None) -> Charter:
     """Read a charter as people write it; founders may stand in any order.
 
     What is left out has a default: quorum floor(2n/3) + 1, votes open for 7 days, studies with
     c >= 1 and u_min >= 3. Hashes are taken of the canonical JSON, never of this text.
 
+    Args:
+        voters: as in `charter_fault`.
     Raises:
         Misconfigured: names the setting and what is allowed.
     """
@@ -143,12 +155,12 @@ def charter_from_toml(text: str) -> Charter:
     except (ValueError, RecursionError) as error:
         raise Misconfigured(f"the charter is not TOML: {error}") from error
     try:
-        return _charter_of(said)
+        return _charter_of(said, voters)
     except (msgspec.ValidationError, Misconfigured) as error:
         raise Misconfigured(f"charter: {error}{_line_of(text, str(error))}") from error
 
 
-def _charter_of(said: dict[str, Any]) -> Charter:
+def _charter_of(said: dict[str, Any], voters: Mapping[MemberId, str] | None) -> Charter:
     bounds = said.get("studies", {})
     if isinstance(bounds, dict):
         bounds = {**_BOUND_DEFAULTS, **bounds}
@@ -165,7 +177,7 @@ def _charter_of(said: dict[str, Any]) -> Charter:
     founders = tuple(sorted(charter.founders, key=_id_of))
     quorum = charter.quorum if "quorum" in said else default_quorum(len(founders))
     charter = msgspec.structs.replace(charter, founders=founders, quorum=quorum)
-    fault = charter_fault(charter)
+    fault = charter_fault(charter, voters) or names_fault(charter)
     if fault is not None:
         raise Misconfigured(fault)
     return charter
@@ -190,14 +202,38 @@ def _line_of(text: str, complaint: str) -> str:
     return ""
 
 
-def charter_fault(charter: Charter) -> str | None:
-    """Why nobody can found a commons under it: which setting, and what is allowed; None if fine.
+def charter_fault(charter: Charter, voters: Mapping[MemberId, str] | None = None) -> str | None:
+    """Why no commons can live under it: which setting, and what is allowed; None if fine.
 
     Two members may found one; they can register no study that sums (README.md 4.12), so the
     bounds of studies are compared with the number of members from three on.
+
+    Args:
+        voters: who would vote under it, and the group of each; by default its founders.
     """
+    if voters is None:
+        voters = electorate_of(charter, charter.founders)
+    fault = _founders_fault(charter)
+    if fault:
+        return fault
+    if (charter.rulebook is not None) != (charter.release == "rules"):
+        return 'release: "rules" exactly when the charter has a rulebook'
+    fault = charter.rulebook and rulebook_fault(charter.rulebook, voters)
+    if fault:
+        return fault
+    below = floor_fault(charter.rulebook, charter.studies.survivors_min)
+    if below is not None:
+        return f"{below.text} [{below.rule.value}]"
+    if len(set(charter.criteria)) != len(charter.criteria):
+        return f"criteria: each once, of {', '.join(CRITERIA)}"
+    if charter.void_entries_per_day_max < 1:
+        return "void_entries_per_day_max: at least 1"
+    return _bounds_fault(charter.studies, len(voters))
+
+
+def _founders_fault(charter: Charter) -> str | None:
     ids = [founder.id for founder in charter.founders]
-    count, bounds = len(ids), charter.studies
+    count = len(ids)
     if len(set(ids)) != count:
         return "founders: each id stands there once"
     if ids != sorted(ids):
@@ -208,15 +244,35 @@ def charter_fault(charter: Charter) -> str | None:
         return f"host: one of the founders, not {charter.host}"
     if not count < 2 * charter.quorum <= 2 * count:
         return f"quorum: from {count // 2 + 1} to {count} of {count} members, not {charter.quorum}"
-    if (charter.rulebook is not None) != (charter.release == "rules"):
-        return 'release: "rules" exactly when the charter has a rulebook'
-    fault = charter.rulebook and rulebook_fault(
-        charter.rulebook, {founder.id: group_of(charter, founder) for founder in charter.founders}
-    )
+    return None
+
+
+def names_fault(charter: Charter) -> str | None:
+    """Which name of a charter may be read wrongly, and what to write; None if all are plain.
+
+    Asked before anybody signs. The fold does not ask: Unicode grows from version to version.
+    """
+    fault = name_fault(charter.name)
     if fault:
-        return fault
-    if charter.void_entries_per_day_max < 1:
-        return "void_entries_per_day_max: at least 1"
+        return f"name: {fault}"
+    for founder in charter.founders:
+        for key in ("affiliation", "country", "name", "region", "sector"):
+            fault = name_fault(getattr(founder, key))
+            if fault:
+                return f"founders.{key} of {founder.id}: {fault}"
+    for key, meant in (("id", "its own id"), ("name", "its own name")):
+        pair = same_look(getattr(founder, key) for founder in charter.founders)
+        if pair:
+            return f"founders: {pair[0]!r} and {pair[1]!r} look alike; give each {meant}"
+    for key in ("affiliation", "country", "region", "sector"):
+        pair = same_look(sorted({getattr(founder, key) for founder in charter.founders}))
+        if pair:
+            first, second = pair
+            return f"founders.{key}: {first!r} and {second!r} look alike; write one of them"
+    return None
+
+
+def _bounds_fault(bounds: StudyBounds, count: int) -> str | None:
     if count < ROSTER_MIN:
         return None
     if bounds.survivors_min < bounds.colluders_min + 2:
@@ -227,6 +283,20 @@ def charter_fault(charter: Charter) -> str | None:
     if bounds.survivors_min > count:
         return f"studies.survivors_min: at most {count}, the number of members"
     return None
+
+
+def electorate_of(charter: Charter, members: Iterable[Founder]) -> dict[MemberId, str]:
+    """Who of these members votes, and the group of each: one vote for each affiliation (F7).
+
+    Of members that state one affiliation the first votes; hosting gives no vote more.
+    """
+    found: dict[MemberId, str] = {}
+    voting: set[str] = set()
+    for member in members:
+        if not member.affiliation or member.affiliation not in voting:
+            voting.add(member.affiliation)
+            found[member.id] = group_of(charter, member)
+    return found
 
 
 def group_of(charter: Charter, founder: Founder) -> str:

@@ -205,7 +205,7 @@ def _in_study(
         expected = expected_open(state, study.id)
         if isinstance(expected, RoundOpen) and not _still_coming(state, study, now_s):
             yield SayOpen(expected)
-    if study.finished or me in state.changes.leaving:
+    if study.finished or me in state.changes.going:
         return
     if _may_enrol(state, study, me):
         yield SayEnrol(study)
@@ -258,12 +258,15 @@ def _still_coming(state: State, study: Study, now_s: int) -> tuple[MemberId, ...
         for member in state.present
         if state.authors[member].time_s >= since_s
         and not has_unused_key(study, member)
+        and not state.is_suspended(member)
         and (_may_enrol(state, study, member) or (study.attempt == 0 and member not in answered))
     )
 
 
 def _may_enrol(state: State, study: Study, member: MemberId) -> bool:
     if member in study.left | study.excluded or has_unused_key(study, member):
+        return False
+    if state.is_suspended(member):
         return False
     if consent_rule(state, study, member) is not None:
         return False

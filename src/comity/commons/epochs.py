@@ -167,7 +167,7 @@ def with_claim(state: State, claim: Claim) -> State:
 def stands(state: State, claim: Claim) -> bool:
     """Whether the claim still asks for something that is not so."""
     epoch, body = state.epoch, claim.body
-    if claim.author not in epoch.keys or claim.author in state.changes.leaving:
+    if claim.author not in epoch.keys or claim.author in state.changes.going:
         return False
     match body:
         case KeysRotate():
@@ -211,7 +211,7 @@ def _following(state: State, claim: Claim | None) -> Pending | None:
 
 def _settled(before: Epoch, changes: Changes) -> Epoch:
     host = changes.handover if changes.handover in before.keys else before.host
-    keys = _without(before.keys, changes.leaving - {host})
+    keys = _without(before.keys, changes.going - {host})
     for applicant in changes.admitted:
         if len(keys) < MEMBERS_MAX:
             keys[applicant] = changes.applications[applicant].key_set
@@ -224,8 +224,8 @@ def _claimed(settled: Epoch, changes: Changes, claim: Claim) -> Epoch | None:
         case KeysRotate():
             return replace(settled, keys={**settled.keys, author: body.key_set})
         case HostTakeover():
-            # The host that left stayed in the epoch only because nobody else hosted.
-            keys = _without(settled.keys, changes.leaving - {author})
+            # A host that goes stayed in the epoch only because nobody else hosted.
+            keys = _without(settled.keys, changes.going - {author})
             return replace(settled, host=author, keys=keys)
         case _:
             if body.member == settled.host:

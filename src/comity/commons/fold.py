@@ -20,6 +20,8 @@ from comity.log.merkle import Tree
 from comity.statements.entries import Body, Entry, Statement
 from comity.statements.governing import (
     CommonsFound,
+    NoticeGive,
+    NoticeReply,
     ObjectionAnswer,
     ProposalOpen,
     ProposalWithdraw,
@@ -71,6 +73,8 @@ from comity.values import DAY_S, NOTHING, MemberId, StatementId
 DONE: Final = Done()
 AFTER_LEAVING: Final = (*ROUNDING, EpochApprove, MemberLeave, Seen)
 """What a member that left may say until the next epoch: it ends what it has begun."""
+AFTER_EXCLUSION: Final = (*AFTER_LEAVING, VoteCast)
+"""The same of one that a vote excluded: it votes on what was open before."""
 
 
 def found(charter: Charter) -> State:
@@ -254,23 +258,25 @@ def _say(before: State, state: State, entry: Entry) -> State | Rule:
         return members.enter(state, entry, body)
     if not state.founded_size:
         return Rule.NOT_FOUNDED
-    left = entry.statement.author in state.changes.leaving
-    if left and not isinstance(body, AFTER_LEAVING):
-        return Rule.WRONG_PARTY
+    author, changes = entry.statement.author, state.changes
+    if author in changes.going:
+        may = AFTER_LEAVING if author in changes.leaving else AFTER_EXCLUSION
+        if not isinstance(body, may):
+            return Rule.WRONG_PARTY
     match body:
         case Seen():
             said = entry.statement
             return members.seen(before, said.author, said.time_s) or state
-        case VoteCast():
-            return votes.cast(state, entry, body)
-        case ProposalOpen():
-            return votes.propose(state, entry, body)
-        case ProposalWithdraw():
-            return votes.withdraw(state, entry, body)
-        case ObjectionAnswer():
-            return votes.answer(state, entry, body)
-        case ReleaseSign():
-            return votes.sign_release(state, entry, body)
+        case (
+            VoteCast()
+            | ProposalOpen()
+            | ProposalWithdraw()
+            | ObjectionAnswer()
+            | ReleaseSign()
+            | NoticeGive()
+            | NoticeReply()
+        ):
+            return votes.say(state, entry, body)
         case (
             MemberApply()
             | MemberLeave()

@@ -36,7 +36,9 @@ def found(charter: Charter) -> State:
     fault = charter_fault(charter)
     assert fault is None, fault
     return State(
+        founding=charter,
         charter=charter,
+        amendments=(),
         commons=commons_id(charter),
         size=0,
         founded_size=0,
@@ -47,6 +49,7 @@ def found(charter: Charter) -> State:
             applications={},
             admitted=(),
             leaving=frozenset(),
+            excluded=frozenset(),
             handover=None,
             offers={},
             claims=(),
@@ -59,6 +62,8 @@ def found(charter: Charter) -> State:
         studies={},
         proposals={},
         voting=(),
+        notices={},
+        suspended={},
         accusations=(),
         countries={},
         sealing_keys=KeysSeen(),
@@ -113,7 +118,7 @@ def founder_fault(state: State, author: MemberId, key_set: KeySet) -> Rule | Non
     It must be the one whose digest the charter lists for this author, and none of its keys may be
     another member's: a key stands in one role of one member.
     """
-    listed = next((f.keys for f in state.charter.founders if f.id == author), None)
+    listed = next((f.keys for f in state.founding.founders if f.id == author), None)
     if listed != key_set_digest(key_set) or key_set.member != author:
         return Rule.KEYS_NOT_IN_CHARTER
     mine = set(public_keys_of(key_set))

@@ -51,12 +51,25 @@ def mask_degree(count: int, colluders: int, survivors_min: int) -> int:
 
 
 def may_take_part(state: State, study: Study, member: MemberId) -> bool:
-    """Enrolled, with consent in force, neither left nor excluded; its key may be used up."""
+    """Enrolled, with consent in force, neither left nor excluded; its key may be used up.
+
+    A suspended member ends the attempt it is in, so this does not ask for that.
+    """
     return (
         member in study.enrolled
         and consent_rule(state, study, member) is None
         and member not in study.left
         and member not in study.excluded
+    )
+
+
+def may_be_called(state: State, study: Study, member: MemberId) -> bool:
+    """Whether a new attempt may have the member in its roster: it may take part, has an unused
+    key, and is not suspended."""
+    return (
+        has_unused_key(study, member)
+        and may_take_part(state, study, member)
+        and not state.is_suspended(member)
     )
 
 
@@ -140,11 +153,7 @@ def _roster(state: State, study: Study) -> tuple[MemberId, ...] | Waiting:
     burned = [attempt.opened.roster for attempt in tried if attempt.end is End.BURNED]
     if burned:
         return _roster_again(state, study, burned[-1])
-    roster = tuple(
-        sorted(
-            m for m in study.enrolled if has_unused_key(study, m) and may_take_part(state, study, m)
-        )
-    )
+    roster = tuple(sorted(m for m in study.enrolled if may_be_called(state, study, m)))
     needed = max(plan.survivors_min, ROSTER_MIN, confirm_quorum(len(roster), plan.colluders))
     if len(roster) < needed:
         reason = f"{len(roster)} members are enrolled with an unused key, {needed} are needed"
@@ -163,9 +172,7 @@ def _roster_again(
     state: State, study: Study, roster: tuple[MemberId, ...]
 ) -> tuple[MemberId, ...] | Waiting:
     # R6: after a burned attempt only the same roster may sum this work again.
-    out = tuple(
-        m for m in roster if not (has_unused_key(study, m) and may_take_part(state, study, m))
-    )
+    out = tuple(m for m in roster if not may_be_called(state, study, m))
     reason = "an attempt burned, so this round needs the same members again, each with a new key"
     return Waiting(study.id, out, reason) if out else roster
 

@@ -14,15 +14,17 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, final, get_args
 
 from msgspec import Meta, Struct
 
-from comity.commons.tally import DecisionRule, tally
+from comity.commons.tally import DecisionRule
 from comity.errors import Misconfigured
 from comity.statements.fields import Duration, SlugField
 from comity.values import DAY_S, DEADLINE_S_MAX, MEMBERS_MAX, MemberId
 
-Act: TypeAlias = Literal["admit", "host", "release"]
+Act: TypeAlias = Literal["admit", "amend", "exclude", "host", "release", "suspend"]
 """What is decided by vote."""
 
 ACTS: Final[tuple[Act, ...]] = get_args(Act)
+ACTS_NEEDED: Final[tuple[Act, ...]] = ("admit", "host", "release")
+"""What every rulebook names a rule for; an act without a rule cannot be moved."""
 RULES_MAX: Final = 32
 
 FractionField = Annotated[str, Meta(pattern=r"\A(1|[1-9][0-9]{0,3}/[1-9][0-9]{0,3})\Z")]
@@ -64,6 +66,8 @@ class RuleText(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     mediation_s: _Pause = 0
     fallback: SlugField | Literal[""] = ""
     effect_s: _Pause = 0
+    notice_s: _Pause = 0
+    expires_s: _Pause = 0
 
 
 @final
@@ -75,18 +79,24 @@ class Rulebook(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     groups: Groups | None = None
 
 
-def decision_rule(book: Rulebook, name: str) -> DecisionRule:
-    """The rule of that name, for the tally."""
-    rule = book.rules[name]
-    cap = Fraction(book.groups.cap) if rule.group_cap and book.groups is not None else None
+def decision_rule(rule: RuleText, book: Rulebook | None) -> DecisionRule:
+    """The rule for the tally; book: whose groups hold, where it says group_cap."""
+    groups = book.groups if book is not None and rule.group_cap else None
     return DecisionRule(
         method=rule.method,
         quorum=Fraction(rule.quorum),
         min_yes=rule.min_yes,
         yes=Fraction(rule.yes) if rule.yes else Fraction(1, 2),
         of=rule.of,
-        group_cap=cap,
+        group_cap=Fraction(groups.cap) if groups is not None else None,
     )
+
+
+def rules_of(book: Rulebook, *acts: Act) -> tuple[str, ...]:
+    """The names of the rules that may come to decide these acts, fallbacks included."""
+    names = [book.decisions[act] for act in acts if act in book.decisions]
+    after = [book.rules[name].fallback for name in names if name in book.rules]
+    return tuple(name for name in (*names, *after) if name in book.rules)
 
 
 def rulebook_fault(book: Rulebook, electorate: Mapping[MemberId, str]) -> str | None:
@@ -99,23 +109,21 @@ def rulebook_fault(book: Rulebook, electorate: Mapping[MemberId, str]) -> str | 
         return f"rules: at most {RULES_MAX}"
     for act in ACTS:
         if act not in book.decisions:
-            return f"decisions.{act}: name the rule by which this is decided"
-        if book.decisions[act] not in book.rules:
+            if act in ACTS_NEEDED:
+                return f"decisions.{act}: name the rule by which this is decided"
+        elif book.decisions[act] not in book.rules:
             return f"decisions.{act}: no [rules.{book.decisions[act]}] is there"
     used = set(book.decisions.values()) | {rule.fallback for rule in book.rules.values()}
     for name, rule in book.rules.items():
         fault = _rule_fault(book, name, rule)
         if fault is None and name not in used:
             fault = f"rules.{name}: no decision follows it; leave it out"
-        if fault is None:
-            everyone = tally(
-                decision_rule(book, name), electorate, dict.fromkeys(electorate, "yes")
-            )
-            if everyone.outcome != "passed":
-                fault = (
-                    f"rules.{name}.min_yes: at most {len(electorate)}, the number of members; "
-                    "else nothing ever passes"
-                )
+        for key, acts in _OF_ACTS.items():
+            if fault is None and getattr(rule, key) and name not in rules_of(book, *acts):
+                what = " or ".join(acts)
+                fault = f"rules.{name}.{key[:-2]}: belongs to a rule that decides {what}"
+        if fault is None and rule.min_yes > len(electorate):
+            fault = f"rules.{name}.min_yes: at most {len(electorate)}, the number of votes"
         if fault is not None:
             return fault
     if book.groups is not None:
@@ -125,6 +133,12 @@ def rulebook_fault(book: Rulebook, electorate: Mapping[MemberId, str]) -> str | 
         if not any(rule.group_cap for rule in book.rules.values()):
             return "groups: no rule says group_cap = true; leave [groups] out, or say it in one"
     return None
+
+
+_OF_ACTS: Final[dict[str, tuple[Act, ...]]] = {
+    "notice_s": ("exclude", "suspend"),
+    "expires_s": ("suspend",),
+}
 
 
 def _rule_fault(book: Rulebook, name: str, rule: RuleText) -> str | None:
@@ -157,7 +171,7 @@ def _rule_fault(book: Rulebook, name: str, rule: RuleText) -> str | None:
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": DAY_S}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,7})([smhd])")
-_TIMED: Final = ("window", "mediation", "effect")
+_TIMED: Final = ("window", "mediation", "effect", "notice", "expires")
 
 
 def rulebook_tables(said: Mapping[str, Any]) -> dict[str, Any]:

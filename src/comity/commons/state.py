@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 from comity.commons.attempts import Ended, Live
 from comity.commons.charter import Charter
+from comity.commons.proposals import Amendment, Notice, Suspension
+from comity.commons.proposals import Proposal as Proposal
 from comity.errors import Rule
-from comity.statements.governing import Choice, KeySet, Motion, ReleaseMotion
+from comity.statements.governing import Criterion, KeySet
 from comity.statements.membership import HostTakeover, KeysRevoke, KeysRotate
 from comity.statements.studies import StudyRegister
 from comity.values import CommonsId, DatasetId, Digest, MemberId, StatementId, sealing_key_id
@@ -165,47 +167,6 @@ class Study:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """A proposal, its votes, and what they decided (derived, never said).
-
-    rule: its name in the charter's rulebook, frozen at opening; "" without a rulebook. stage:
-    voting; answering, while objections are; waiting, when passed and not yet in effect. closes_s:
-    commons time when the stage ends. extended: whether a missed quorum gave it more time. groups:
-    who may vote, and the group of each. objections: members that objected, and their statements,
-    also when a later vote of theirs replaced it. answer: the statement that answers them. decided:
-    None while open; a yes is in effect. decided_index: of the entry that decided. signed: members
-    whose release.sign stands, with the index of its entry.
-    """
-
-    id: StatementId
-    author: MemberId
-    index: int
-    motion: Motion
-    rule: str
-    stage: Literal["voting", "answering", "waiting"]
-    closes_s: int
-    extended: bool
-    groups: Mapping[MemberId, str]
-    votes: Mapping[MemberId, Choice]
-    objections: Mapping[MemberId, StatementId]
-    answer: StatementId | None
-    decided: bool | None
-    decided_index: int
-    signed: Mapping[MemberId, int]
-
-    @property
-    def electorate(self) -> frozenset[MemberId]:
-        """Who may vote."""
-        return frozenset(self.groups)
-
-    @property
-    def release(self) -> ReleaseMotion | None:
-        """The motion, when it is to publish a release."""
-        return self.motion if isinstance(self.motion, ReleaseMotion) else None
-
-
-@final
-@dataclass(frozen=True, slots=True)
 class Epoch:
     """Who the members are, with which keys, and who hosts, from one log size on.
 
@@ -231,7 +192,8 @@ class Epoch:
 class Application:
     """A stranger's wish to be admitted: its keys, and its chain, which begins with it.
 
-    time_s: commons time when it was logged; it stays open for APPLICATION_OPEN_S.
+    time_s: commons time when it was logged; it stays open for APPLICATION_OPEN_S. criteria: those
+    of the charter then in force; a refusal cites one of them.
     """
 
     id: StatementId
@@ -241,6 +203,7 @@ class Application:
     time_s: int
     country: str
     name: str
+    criteria: tuple[Criterion, ...]
 
 
 @final
@@ -273,21 +236,29 @@ class Pending:
 class Changes:
     """What waits to change who belongs, with which keys, and who hosts.
 
-    applications: of every id that ever applied, also when admitted. admitted: whom a vote admitted
-    and no epoch yet, in the order of the decisions. leaving: members that left and are in the epoch
-    in force still. handover: whom the host hands over to. offers: address of each member that would
-    host. claims: in log order, at most one of each kind and author. pending: what may be approved
-    now, the settled one first. approvals: who approved a document as the next epoch, by digest.
+    applications: of every id that ever applied, also when admitted. admitted: whom a vote
+    admitted and no epoch yet, in the order of the decisions. leaving: members that left and are
+    in the epoch in force still. excluded: members that a vote excluded and that are in it
+    still. handover: whom the host hands over to. offers: address of each member that would
+    host. claims: in log order, at most one of each kind and author. pending: what may be
+    approved now, the settled one first. approvals: who approved a document as the next epoch,
+    by digest.
     """
 
     applications: Mapping[MemberId, Application]
     admitted: tuple[MemberId, ...]
     leaving: frozenset[MemberId]
+    excluded: frozenset[MemberId]
     handover: MemberId | None
     offers: Mapping[MemberId, str]
     claims: tuple[Claim, ...]
     pending: tuple[Pending, ...]
     approvals: Mapping[Digest, frozenset[MemberId]]
+
+    @property
+    def going(self) -> frozenset[MemberId]:
+        """Members of the epoch in force that will not be in the next one."""
+        return self.leaving | self.excluded if self.excluded else self.leaving
 
 
 @final
@@ -306,15 +277,19 @@ class Accusation:
 class State:
     """Everything the first `size` entries mean.
 
-    founded_size: the log size at which all founders had entered; 0 before. head: (size, root) that
-    the newest entry names. epoch: the one in force; past: those before it, oldest first.
-    authors: of all that are or were members. commons_time_s: architecture.md 1.6. voting:
-    proposals not decided yet, in log order. countries: what admitted members said of themselves
-    when they applied. sealing_keys, public_keys: all ever shown in this
-    commons.
+    founding: the charter that all founders signed, whose hash is the commons id. charter: the
+    one in force; amendments: how it came to be, oldest first. founded_size: the log size at
+    which all founders had entered; 0 before. head: (size, root) that the newest entry names.
+    epoch: the one in force; past: those before it, oldest first. authors: of all that are or
+    were members. commons_time_s: architecture.md 1.6. voting: proposals not decided yet, in log
+    order. notices: that may still be voted on. suspended: each member's newest suspension, also
+    when it is over. countries: what admitted members said of themselves when they applied.
+    sealing_keys, public_keys: all ever shown in this commons.
     """
 
+    founding: Charter
     charter: Charter
+    amendments: tuple[Amendment, ...]
     commons: CommonsId
     size: int
     founded_size: int
@@ -328,6 +303,8 @@ class State:
     studies: Mapping[StatementId, Study]
     proposals: Mapping[StatementId, Proposal]
     voting: tuple[StatementId, ...]
+    notices: Mapping[StatementId, Notice]
+    suspended: Mapping[MemberId, Suspension]
     accusations: tuple[Accusation, ...]
     countries: Mapping[MemberId, str]
     sealing_keys: KeysSeen
@@ -340,10 +317,17 @@ class State:
 
     @property
     def present(self) -> tuple[MemberId, ...]:
-        """Members of the epoch in force that have not left: who votes, and whose clocks count."""
-        if not self.changes.leaving:
+        """Members of the epoch in force that neither left nor were excluded: who votes, and whose
+        clocks count."""
+        going = self.changes.going
+        if not going:
             return self.epoch.members
-        return tuple(m for m in self.epoch.members if m not in self.changes.leaving)
+        return tuple(m for m in self.epoch.members if m not in going)
+
+    def is_suspended(self, member: MemberId) -> bool:
+        """Whether the member may be in no new attempt for now."""
+        suspension = self.suspended.get(member)
+        return suspension is not None and self.commons_time_s < suspension.until_s
 
     @property
     def host(self) -> MemberId:

@@ -216,6 +216,8 @@ def enrol(state: State, entry: Entry, body: StudyEnrol) -> State | Rule:
         return Rule.NO_SUCH_THING
     if member in study.excluded:
         return Rule.WRONG_PARTY
+    if state.is_suspended(member):
+        return Rule.SUSPENDED
     refused = consent_rule(state, study, member)
     if refused is not None:
         return refused
@@ -257,17 +259,27 @@ def leave(state: State, entry: Entry, body: StudyLeave) -> State | Rule:
 
 
 def without(state: State, member: MemberId, index: int) -> State:
-    """The state after the member left the commons or was removed: off every later roster."""
+    """The state after the member left the commons by its own word: off every later roster."""
     for study in state.studies.values():
         if not study.finished and member in study.serials and member not in study.left:
-            gone = replace(
-                study,
-                enrolled=_dropping(study, member),
-                left=study.left | {member},
-                roster_index=index,
-            )
-            state = _with(state, gone)
+            state = _with(state, replace(_off(study, member, index), left=study.left | {member}))
     return state
+
+
+def removed(state: State, member: MemberId, index: int) -> State:
+    """The state after others removed the member: off every later roster.
+
+    It did not leave by itself, so it has accepted nothing: a sum that would nearly show its update
+    stays refused (aggregation.md 5.10), and nobody opens an update by voting its owner out (F4).
+    """
+    for study in state.studies.values():
+        if not study.finished and member in study.enrolled:
+            state = _with(state, _off(study, member, index))
+    return state
+
+
+def _off(study: Study, member: MemberId, index: int) -> Study:
+    return replace(study, enrolled=_dropping(study, member), roster_index=index)
 
 
 def _without_consent(state: State, study: Study, entry: Entry) -> State:

@@ -30,7 +30,7 @@ class DecisionRule:
     Attributes:
         method: majority (of those who took a side), threshold, unanimity or consensus.
         quorum: least share of the base that must cast a ballot; abstentions count, 0 to 1.
-        min_yes: least number of members that say yes, from 1.
+        min_yes: least number of members that say yes, from 1; where fewer are left, all of them.
         yes: share of yes that passes; of `threshold` alone, above 1/2 and at most 1.
         of: what the share is taken of: those who took a side, or the whole base.
         group_cap: the most weight that one group may carry, 0 < cap <= 1; None: all weigh the same.
@@ -92,7 +92,9 @@ def tally(
         outcome = "lapsed"
     elif rule.method == "consensus" and objectors:
         outcome = "objected"
-    elif supporters >= rule.min_yes and _carries(rule, yes, no, total, supporters == len(base)):
+    elif supporters < min(rule.min_yes, len(base)):  # of fewer than min_yes, all must want it
+        outcome = "rejected"
+    elif _carries(rule, yes, no, total, supporters == len(base)):
         outcome = "passed"
     else:
         outcome = "rejected"

@@ -1,17 +1,17 @@
 """Proposals, votes and the signatures on a release. Decisions are derived, never said.
 
-The electorate is all members at opening, less those that leave before it is decided. How ballots
-become an outcome, and when, is decided in `ballots`. A decision to admit or about the host changes
-what may follow the epoch in force (`epochs`).
+The electorate is all members at opening, one for each affiliation, without whom the motion is
+directed against, less those that leave before it is decided. What may be moved and what a yes does
+is decided in `motions`; how ballots become an outcome, and when, in `ballots`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from comity.commons.ballots import answered, early, ended, voting_rule
-from comity.commons.charter import group_of, newcomer
-from comity.commons.epochs import key_set_name, with_pending
+from comity.commons import motions, notices
+from comity.commons.ballots import answered, early, ended, open_s, voting_rule
+from comity.commons.motions import groups_of
 from comity.commons.state import Proposal, State
 from comity.errors import Rule
 from comity.statements.entries import Entry
@@ -19,6 +19,8 @@ from comity.statements.governing import (
     AdmitMotion,
     HostMotion,
     Motion,
+    NoticeGive,
+    NoticeReply,
     ObjectionAnswer,
     ProposalOpen,
     ProposalWithdraw,
@@ -26,18 +28,45 @@ from comity.statements.governing import (
     ReleaseSign,
     VoteCast,
 )
-from comity.values import (
-    APPLICATION_OPEN_S,
-    MEMBERS_MAX,
-    PROPOSALS_OPEN_PER_MEMBER_MAX,
-    MemberId,
+from comity.values import PROPOSALS_OPEN_PER_MEMBER_MAX, MemberId
+
+_Said = (
+    ProposalOpen
+    | VoteCast
+    | ProposalWithdraw
+    | ObjectionAnswer
+    | ReleaseSign
+    | NoticeGive
+    | NoticeReply
 )
 
 
+def say(state: State, entry: Entry, body: _Said) -> State | Rule:
+    """The state after a member's statement about what is decided, or the rule that voids it."""
+    match body:
+        case VoteCast():
+            return cast(state, entry, body)
+        case ProposalOpen():
+            return propose(state, entry, body)
+        case ProposalWithdraw():
+            return withdraw(state, entry, body)
+        case ObjectionAnswer():
+            return answer(state, entry, body)
+        case ReleaseSign():
+            return sign_release(state, entry, body)
+        case NoticeGive():
+            return notices.give(state, entry, body)
+        case NoticeReply():
+            return notices.reply(state, entry, body)
+
+
 def propose(state: State, entry: Entry, body: ProposalOpen) -> State | Rule:
-    """proposal.open: put a release, an admission or a change of host to the vote."""
-    said, motion = entry.statement, body.content
-    fault = _motion_fault(state, motion)
+    """proposal.open: put a motion to the vote, by the rule that the charter in force has for it."""
+    said, motion, charter = entry.statement, body.content, state.charter
+    rule = voting_rule(charter, body.motion)
+    if rule is None:
+        return Rule.NO_RULE
+    fault = motions.motion_fault(state, motion, rule, body.reason)
     if fault is not None:
         return fault
     if stands(state, motion) or _is_open(state, motion):
@@ -45,24 +74,31 @@ def propose(state: State, entry: Entry, body: ProposalOpen) -> State | Rule:
     mine = sum(state.proposals[voting].author == said.author for voting in state.voting)
     if mine >= PROPOSALS_OPEN_PER_MEMBER_MAX:
         return Rule.TOO_MANY
-    rule, open_s = voting_rule(state.charter, body.motion)
+    becomes = motions.charter_moved(state, motion)
+    new_rule = motions.new_rule(charter, becomes)
+    out = motions.accused(motion)
     proposal = Proposal(
         id=said.id,
         author=said.author,
         index=entry.index,
         motion=motion,
+        charter=charter,
         rule=rule,
+        becomes=becomes,
+        new_rule=new_rule,
         stage="voting",
-        closes_s=state.commons_time_s + open_s,
+        closes_s=state.commons_time_s + open_s(charter, rule, becomes, new_rule),
         extended=False,
-        groups=groups_of(state),
+        groups={who: group for who, group in groups_of(state).items() if who != out},
+        new_groups=groups_of(state, becomes) if new_rule else {},
         votes={},
         objections={},
         answer=None,
-        decided=None,
+        ending=None,
         decided_index=0,
         signed={},
     )
+    state = motions.opened(state, proposal)
     return replace(
         state,
         proposals={**state.proposals, said.id: proposal},
@@ -71,7 +107,12 @@ def propose(state: State, entry: Entry, body: ProposalOpen) -> State | Rule:
 
 
 def stands(state: State, motion: Motion) -> bool:
-    """Whether a yes to this motion is in effect; one about the host only until a host changes."""
+    """Whether a yes to this motion is in effect; one about the host only until a host changes.
+
+    Of an admission, a release or a host; a charter may change again, and a notice serves one vote.
+    """
+    if not isinstance(motion, AdmitMotion | HostMotion | ReleaseMotion):
+        return False
     since = state.epoch.host_size if isinstance(motion, HostMotion) else 0
     return any(
         bool(proposal.decided) and proposal.motion == motion and proposal.decided_index >= since
@@ -91,6 +132,10 @@ def cast(state: State, entry: Entry, body: VoteCast) -> State | Rule:
         return Rule.VOTE_CLOSED
     if proposal.votes.get(voter) == body.choice:
         return Rule.SAID_BEFORE
+    if isinstance(proposal.motion, AdmitMotion) and body.choice in ("no", "object"):
+        application = state.changes.applications[proposal.motion.member]
+        if body.criterion not in application.criteria:
+            return Rule.F6_NO_CRITERION
     objections = proposal.objections
     if body.choice == "object":
         if not body.reason.strip():
@@ -109,7 +154,7 @@ def withdraw(state: State, entry: Entry, body: ProposalWithdraw) -> State | Rule
         return Rule.WRONG_PARTY
     if proposal.decided is not None or proposal.stage == "waiting":
         return Rule.VOTE_CLOSED
-    return _decide(state, proposal, decided=False, index=entry.index)
+    return _decide(state, replace(proposal, ending="withdrawn"), entry.index)
 
 
 def answer(state: State, entry: Entry, body: ObjectionAnswer) -> State | Rule:
@@ -123,8 +168,7 @@ def answer(state: State, entry: Entry, body: ObjectionAnswer) -> State | Rule:
         return Rule.VOTE_CLOSED
     if not body.reason.strip():
         return Rule.NO_REASON
-    again = answered(state.charter, proposal, entry.statement.id, state.commons_time_s)
-    return _kept(state, again)
+    return _kept(state, answered(proposal, entry.statement.id, state.commons_time_s))
 
 
 def sign_release(state: State, entry: Entry, body: ReleaseSign) -> State | Rule:
@@ -168,7 +212,7 @@ def close_due(state: State, index: int) -> State:
     for proposal_id in state.voting:
         proposal = state.proposals[proposal_id]
         while proposal.decided is None and proposal.closes_s <= state.commons_time_s:
-            state = _took(state, ended(state.charter, proposal, state.commons_time_s), index)
+            state = _took(state, ended(proposal, state.commons_time_s), index)
             proposal = state.proposals[proposal_id]
     return state
 
@@ -182,81 +226,38 @@ def without(state: State, member: MemberId, index: int) -> State:
         fewer = replace(
             proposal,
             groups={who: group for who, group in proposal.groups.items() if who != member},
+            new_groups={who: at for who, at in proposal.new_groups.items() if who != member},
             votes={who: choice for who, choice in proposal.votes.items() if who != member},
         )
         state = _counted(state, fewer, index)
     return state
 
 
-def groups_of(state: State) -> dict[MemberId, str]:
-    """Who votes now, and the group of each as the rulebook makes groups."""
-    charter = state.charter
-    founders = {founder.id: founder for founder in charter.founders}
-    return {
-        member: group_of(
-            charter, founders.get(member) or newcomer(member, state.countries.get(member, ""))
-        )
-        for member in state.present
-    }
-
-
-def _motion_fault(state: State, motion: Motion) -> Rule | None:
-    match motion:
-        case ReleaseMotion():
-            if motion.study not in state.studies:
-                return Rule.NO_SUCH_THING
-            return None if _on_newest_result(state, motion) else Rule.BASE_CHANGED
-        case AdmitMotion():
-            application = state.changes.applications.get(motion.member)
-            if application is None or key_set_name(application.key_set) != motion.keys:
-                return Rule.NO_SUCH_THING
-            if motion.member in state.changes.admitted or motion.member in state.authors:
-                return Rule.SAID_BEFORE
-            if application.time_s <= state.commons_time_s - APPLICATION_OPEN_S:
-                return Rule.VOTE_CLOSED
-            full = len(state.members) + len(state.changes.admitted) >= MEMBERS_MAX
-            return Rule.TOO_MANY if full else None
-        case _:
-            if motion.member == state.host:
-                return Rule.SAID_BEFORE
-            return None if motion.member in state.changes.offers else Rule.NO_SUCH_THING
-
-
 def _is_open(state: State, motion: Motion) -> bool:
     return any(state.proposals[voting].motion == motion for voting in state.voting)
 
 
-def _on_newest_result(state: State, motion: ReleaseMotion) -> bool:
-    results = state.studies[motion.study].results
-    if not results:
-        return False
-    return (results[-1].round_no, results[-1].model) == (motion.round_no, motion.model)
-
-
 def _counted(state: State, proposal: Proposal, index: int) -> State:
     """The state with this vote, decided if nothing can change it any more."""
-    return _took(state, early(state.charter, proposal, state.commons_time_s), index)
+    return _took(state, early(proposal, state.commons_time_s), index)
 
 
 def _took(state: State, after: Proposal, index: int) -> State:
-    if after.decided is None:
-        return _kept(state, after)
-    return _decide(state, after, decided=after.decided, index=index)
+    return _kept(state, after) if after.ending is None else _decide(state, after, index)
 
 
 def _kept(state: State, proposal: Proposal) -> State:
     return replace(state, proposals={**state.proposals, proposal.id: proposal})
 
 
-def _decide(state: State, proposal: Proposal, *, decided: bool, index: int) -> State:
-    closed = replace(proposal, decided=decided, decided_index=index)
-    state = replace(
-        state,
-        proposals={**state.proposals, closed.id: closed},
-        voting=tuple(voting for voting in state.voting if voting != closed.id),
-    )
-    motion = closed.motion
-    if not decided or not isinstance(motion, AdmitMotion):
-        return state
-    admitted = (*state.changes.admitted, motion.member)
-    return with_pending(replace(state, changes=replace(state.changes, admitted=admitted)))
+def _decide(state: State, proposal: Proposal, index: int) -> State:
+    """The state once a proposal has ended; a yes that finds nothing to change is stale."""
+    closed = replace(proposal, decided_index=index)
+    state = replace(state, voting=tuple(each for each in state.voting if each != closed.id))
+    if closed.ending == "passed":
+        after = motions.effect(state, closed, index)
+        if after is None:
+            closed = replace(closed, ending="stale")
+        else:
+            state = after
+    return _kept(state, closed)

@@ -37,7 +37,7 @@ class Exporting:
 
     def __init__(self, host: Host, folder: Path, tiles: Path, *, host_public: bytes) -> None:
         self._host = host
-        self._folder = ExportFolder(tiles, host.published.state.charter, self._read)
+        self._folder = ExportFolder(tiles, host.published.state.founding, self._read)
         self._news = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="host-export", daemon=True)

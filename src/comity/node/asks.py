@@ -8,7 +8,15 @@ from msgspec import Struct
 
 from comity.commons.duties import AskApprove, AskConsent, AskVote, Duty
 from comity.commons.state import Claim, State
-from comity.statements.governing import AdmitMotion, Motion, ReleaseMotion
+from comity.statements.governing import (
+    AdmitMotion,
+    AmendMotion,
+    ExcludeMotion,
+    HostMotion,
+    Motion,
+    ReleaseMotion,
+    SuspendMotion,
+)
 from comity.statements.membership import HostTakeover, KeysRotate
 from comity.values import StatementId
 
@@ -50,8 +58,20 @@ def motion_words(state: State, motion: Motion) -> str:
             return state.studies[motion.study].register.name
         case AdmitMotion():
             return f"admit {motion.member}"
-        case _:
+        case HostMotion():
             return f"let {motion.member} host"
+        case AmendMotion():
+            return "amend the charter"
+        case ExcludeMotion():
+            return f"exclude {motion.member}"
+        case SuspendMotion():
+            return f"suspend {motion.member} for {whole_hours(motion.seconds)}"
+
+
+def whole_hours(seconds: int) -> str:
+    """A duration as people say it, rounded up."""
+    hours = -(-seconds // 3_600)
+    return f"{hours // 24} days" if hours % 24 == 0 and hours > 72 else f"{hours} hours"
 
 
 def claim_words(claim: Claim) -> str:

@@ -20,7 +20,7 @@ from comity.commons.charter import (
     charter_from_toml,
     commons_id,
     default_quorum,
-    group_of,
+    electorate_of,
 )
 from comity.commons.power import power_of
 from comity.commons.rulebook import ACTS, Rulebook, decision_rule
@@ -90,13 +90,18 @@ def new_charter(
         rules = resources.files("comity.node").joinpath("presets", f"{preset}.toml")
         text += rules.read_text("utf-8")
     charter = charter_from_toml(text)
+    write_new(path, text)
+    return charter
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a text to a file that is not there yet. Raises Misconfigured, Unavailable."""
     if path.exists():
         raise Misconfigured(f"{path} exists already: name another file, or move it away first")
     try:
         path.write_text(text, "utf-8")
     except OSError as error:
         raise Unavailable(f"cannot write {path} ({error.strerror}); check the disk") from error
-    return charter
 
 
 def check_charter(charter: Charter) -> CharterSummary:
@@ -127,6 +132,10 @@ def check_charter(charter: Charter) -> CharterSummary:
         warnings.append("two members: there is no secrecy between you, and no secure sum")
     if count == 3:
         warnings.append("three members: all three stay online to the end of every round")
+    if charter.rulebook is not None:
+        for act in (act for act in ACTS if act not in charter.rulebook.decisions):
+            what = "all members together" if act == "amend" else "nobody"
+            warnings.append(f"decisions.{act} names no rule: {what} can {act}")
     return CharterSummary(
         commons=commons_id(charter),
         name=charter.name,
@@ -140,11 +149,11 @@ def check_charter(charter: Charter) -> CharterSummary:
 
 
 def _acts(charter: Charter, book: Rulebook) -> tuple[ActPower, ...]:
-    electorate = {founder.id: group_of(charter, founder) for founder in charter.founders}
+    electorate = electorate_of(charter, charter.founders)
     found = []
-    for act in ACTS:
+    for act in (act for act in ACTS if act in book.decisions):
         name = book.decisions[act]
-        power = power_of(decision_rule(book, name), electorate)
+        power = power_of(decision_rule(book.rules[name], book), electorate)
         found.append(
             ActPower(
                 act=act,

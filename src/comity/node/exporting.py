@@ -37,7 +37,7 @@ class ExportTask:
 def export_task(station: Station) -> ExportTask:
     """Make what is final durable, so that the export finds it. For the loop's thread."""
     station.replica.flush()
-    return ExportTask(station.replica.store, station.replica.state.charter)
+    return ExportTask(station.replica.store, station.replica.state.founding)
 
 
 def export_log(task: ExportTask, out: Path) -> LogExported:

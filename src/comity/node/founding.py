@@ -8,6 +8,7 @@ An id file is the public thing to send around: the key set, and proof that its k
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, final
 
@@ -199,13 +200,17 @@ def _own_id_file(folder: Path) -> Path:
 # -- charters ------------------------------------------------------------------------------------
 
 
-def read_charter(path: Path) -> Charter:
-    """Read a charter, as TOML or as canonical JSON. Raises Misconfigured, Malformed."""
+def read_charter(path: Path, voters: Mapping[MemberId, str] | None = None) -> Charter:
+    """Read a charter, as TOML or as canonical JSON. Raises Misconfigured, Malformed.
+
+    Args:
+        voters: as in `charter.charter_fault`; its founders when None.
+    """
     raw = _read(path, CHARTER_BYTES_MAX)
     if raw.startswith(b"{"):
-        return parse_charter(raw)
+        return parse_charter(raw, voters)
     try:
-        return charter_from_toml(raw.decode())
+        return charter_from_toml(raw.decode(), voters)
     except UnicodeDecodeError as error:
         raise Misconfigured(f"{path} is no charter: it is not UTF-8 text") from error
 

@@ -126,7 +126,7 @@ class _Payload(Struct, frozen=True):
 
 def _replayed(station: Station, start: int, stop: int) -> Iterator[tuple[Entry, Outcome]]:
     """Entries with their outcomes, by folding the verified copy again from its start."""
-    state = found(station.replica.state.charter)
+    state = found(station.replica.state.founding)
     for index, envelope in enumerate(station.replica.entries(0, stop)):
         entry = Entry(index, envelope, read(envelope).statement)
         state, outcome = apply(state, entry)

@@ -146,7 +146,7 @@ class Replica:
         self.view.tree.truncate(keep)
         self.view.tree.extend(leaf_hash(entry.leaf) for entry, _ in applied)
         self.view.head, self._newest, self.state = signed, newest, state
-        self._past = (0, found(state.charter))
+        self._past = (0, found(state.founding))
 
     def compare(self, notes: Sequence[bytes]) -> None:
         """Compare the heads a host shows with this copy; heads beyond it are left for `take`.
@@ -269,7 +269,7 @@ class Replica:
         """What the log meant before its entry `index`; replays it, so ask in rising order."""
         start, state = self._past
         if start > index:
-            start, state = 0, found(self.state.charter)
+            start, state = 0, found(self.state.founding)
         for at, envelope in enumerate(self.entries(start, index), start):
             state, _ = apply(state, Entry(at, envelope, read(envelope).statement))
         self._past = (index, state)

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from comity.errors import Misconfigured
 from comity.node import wishes
+from comity.node.deciding_wire import Deciding, DecidingResult, decide
 from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
 from comity.node.evidence_wire import AboutEvidence, EvidenceResult, fulfil_about_evidence
 from comity.node.exporting import ExportTask, LogExported, export_log, export_task
@@ -28,7 +29,7 @@ from comity.node.station import Station
 from comity.node.wish_fields import FilePath, Name
 from comity.node.wishes import Said, StudyFile
 from comity.statements.fields import Count, SlugField, StatementIdField, TextField
-from comity.statements.governing import Choice
+from comity.statements.governing import Choice, Criterion
 from comity.values import DEADLINE_S_MAX, LOG_SIZE_MAX, ROSTER_MAX
 
 InLoop = Callable[[Callable[[Station], object]], object]
@@ -97,6 +98,7 @@ class CastVote(Struct, frozen=True, tag="vote", forbid_unknown_fields=True):
     proposal: Name
     choice: Choice
     reason: TextField = ""
+    criterion: Criterion | None = None
 
 
 @final
@@ -215,6 +217,7 @@ Wish = (
     | AskLogged
     | EvaluateStudy
     | Governed
+    | Deciding
     | AboutEvidence
     | AskFailures
     | FindStudyFile
@@ -232,6 +235,7 @@ Result = (
     | Evaluation
     | Written
     | GoverningResult
+    | DecidingResult
     | EvidenceResult
     | Failures
     | StudyFile
@@ -268,7 +272,9 @@ def fulfil(wish: Wish, station: Station) -> Result:
         case WithdrawConsent():
             return wishes.withdraw_consent(station, wish.study, reason=wish.reason)
         case CastVote():
-            return wishes.cast_vote(station, wish.proposal, wish.choice, reason=wish.reason)
+            return wishes.cast_vote(
+                station, wish.proposal, wish.choice, reason=wish.reason, criterion=wish.criterion
+            )
         case WithdrawProposal():
             return wishes.withdraw_proposal(station, wish.proposal)
         case AnswerObjections():
@@ -304,6 +310,8 @@ def fulfil(wish: Wish, station: Station) -> Result:
         case _:
             if isinstance(wish, Governed):
                 return govern(wish, station)
+            if isinstance(wish, Deciding):
+                return decide(wish, station)
             return fulfil_about_evidence(wish, station)
 
 

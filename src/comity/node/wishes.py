@@ -40,6 +40,7 @@ from comity.node.station import Station
 from comity.statements.entries import Body
 from comity.statements.governing import (
     Choice,
+    Criterion,
     ObjectionAnswer,
     ProposalWithdraw,
     VoteCast,
@@ -255,18 +256,28 @@ def propose_release(
     return say_once(station, body, station.replica.state.studies[motion.study].register.name)
 
 
-def cast_vote(station: Station, proposal: str, choice: Choice, *, reason: str = "") -> Said:
+def cast_vote(
+    station: Station,
+    proposal: str,
+    choice: Choice,
+    *,
+    reason: str = "",
+    criterion: Criterion | None = None,
+) -> Said:
     """Vote on a proposal; the last vote before the decision counts.
 
     Args:
         proposal: id or its beginning. choice: "yes", "no", "abstain", or "object" with a reason.
+        criterion: what an applicant does not meet; of a no or an objection on an admission.
     Raises:
-        Refused: NO_SUCH_THING, VOTE_CLOSED, SAID_BEFORE, NO_REASON.
+        Refused: NO_SUCH_THING, VOTE_CLOSED, SAID_BEFORE, NO_REASON, F6_NO_CRITERION.
     """
     if choice not in get_args(Choice):
         raise Misconfigured(f"a vote is yes, no, abstain or object, not {choice!r}")
     found = find_proposal(station.replica.state, proposal)
-    body = VoteCast(choice=choice, proposal=found.id, reason=_text("reason", reason))
+    body = VoteCast(
+        choice=choice, proposal=found.id, reason=_text("reason", reason), criterion=criterion
+    )
     return say_once(station, body, found.id[:12])
 
 

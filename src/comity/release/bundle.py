@@ -119,7 +119,7 @@ def proof_files(
     last = indices[-1]
     inclusion = TlogProof(last, tree.inclusion(last, size), final)
     files = {
-        CHARTER: charter_bytes(state.charter),
+        CHARTER: charter_bytes(state.founding),
         FOUNDERS: jsonl(founding_entries(state, entries[:size])),
         SIGNS: jsonl(entries[index] for index in indices),
         INCLUSION: inclusion.text(),

@@ -211,7 +211,7 @@ def _front(state: State, study: Study, result: Accepted, title: str, licence: st
 
 def _members(state: State, study: Study, result: Accepted) -> str:
     countries = {m: applied.country for m, applied in state.changes.applications.items()}
-    countries |= {founder.id: founder.country for founder in state.charter.founders}
+    countries |= {founder.id: founder.country for founder in state.founding.founders}
     rows = took_part(study, result).items()
     return "\n".join(f"| {m} | {plain(countries[m]) or '-'} | {count} |" for m, count in rows)
 

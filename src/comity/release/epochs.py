@@ -74,7 +74,7 @@ def founding_entries(state: State, entries: Sequence[bytes]) -> list[bytes]:
         state: of a founded commons. entries: of its log from 0, at least up to the founding.
     """
     first: dict[MemberId, bytes] = {}
-    founders = [founder.id for founder in state.charter.founders]
+    founders = [founder.id for founder in state.founding.founders]
     for entry in entries:
         if len(first) == len(founders):
             break
@@ -145,7 +145,7 @@ def at_size(state: State, size: int) -> State:
 
 def derived_files(state: State) -> dict[str, bytes]:
     """The files of a release that follow from charter, founders and approvals."""
-    charter, epoch = state.charter, state.epoch
+    charter, epoch = state.founding, state.epoch
     origin = origin_of(state.commons, charter.origin_prefix)
     host_public = state.keys[state.host].keys.host
     policy = policy_text(origin, host_public, head_keys(state), state.quorum)

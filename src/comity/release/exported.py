@@ -85,7 +85,7 @@ def files_beside(state: State) -> dict[str, bytes]:
     Args:
         state: of a founded commons, after the entries below the exported head.
     """
-    files = {CHARTER: charter_bytes(state.charter)}
+    files = {CHARTER: charter_bytes(state.founding)}
     for path, content in derived_files(state).items():
         epoch = _RELEASE_EPOCH.match(path)
         if epoch:

@@ -7,9 +7,9 @@ is void, is decided in `commons/`, never here.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias, final
+from typing import Annotated, ClassVar, Literal, TypeAlias, final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from comity.statements.fields import (
     About,
@@ -18,13 +18,16 @@ from comity.statements.fields import (
     Bytes65,
     Count,
     DigestField,
+    Duration,
+    EvidenceField,
     MemberField,
     Positive,
+    ReasonField,
     Signature,
     StatementIdField,
     TextField,
 )
-from comity.values import Digest
+from comity.values import EVIDENCE_MAX, JSON_STRING_BYTES_MAX, Digest
 
 
 @final
@@ -107,9 +110,45 @@ class HostMotion(Struct, frozen=True, forbid_unknown_fields=True):
     member: MemberField
 
 
-Motion = ReleaseMotion | AdmitMotion | HostMotion
+@final
+class AmendMotion(Struct, frozen=True, forbid_unknown_fields=True):
+    """Let the charter whose canonical form has the digest `base` say this from now on: canonical
+    JSON of all its terms, as `commons/amending.py` reads them."""
+
+    base: DigestField
+    terms: EvidenceField
+
+    def __post_init__(self) -> None:
+        if len(self.terms.encode()) > JSON_STRING_BYTES_MAX:
+            raise ValueError(f"terms have at most {JSON_STRING_BYTES_MAX} bytes of UTF-8")
+
+
+@final
+class ExcludeMotion(Struct, frozen=True, forbid_unknown_fields=True):
+    """Let this member be a member no more, for the reasons of the notice it was given."""
+
+    member: MemberField
+    notice: StatementIdField
+
+
+@final
+class SuspendMotion(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Keep this member out of new attempts of all studies for so many seconds from the decision.
+
+    notice: the one it was given; left out when the suspension is short.
+    """
+
+    member: MemberField
+    seconds: Duration
+    notice: StatementIdField | None = None
+
+
+Motion = ReleaseMotion | AdmitMotion | HostMotion | AmendMotion | ExcludeMotion | SuspendMotion
 
 Choice: TypeAlias = Literal["yes", "no", "abstain", "object"]
+Criterion: TypeAlias = Literal["lawful-data", "ethics-body", "contact", "conformance"]
+"""Why an applicant may be refused; nothing else can be said. It holds data lawfully, an ethics body
+answers for it, a person can be reached there, its software conforms."""
 
 
 @final
@@ -117,23 +156,26 @@ class ProposalOpen(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """A wish put to the vote. `motion` names the kind; its content is in the field of that name."""
 
     tag: ClassVar[str] = "proposal.open"
-    motion: Literal["release", "admit", "host"]
+    motion: Literal["release", "admit", "host", "amend", "exclude", "suspend"]
     release: ReleaseMotion | None = None
     admit: AdmitMotion | None = None
     host: HostMotion | None = None
+    amend: AmendMotion | None = None
+    exclude: ExcludeMotion | None = None
+    suspend: SuspendMotion | None = None
     reason: TextField = ""
 
     def __post_init__(self) -> None:
         # A reader takes what is raised here as any other fault of form (`wire.read`).
-        said = {"release": self.release, "admit": self.admit, "host": self.host}
-        if [name for name, content in said.items() if content is not None] != [self.motion]:
+        held = (self.release, self.admit, self.host, self.amend, self.exclude, self.suspend)
+        said = [content for content in held if content is not None]
+        if len(said) != 1 or getattr(self, self.motion) is None:
             raise ValueError(f"a proposal holds the content of its motion alone: {self.motion}")
 
     @property
     def content(self) -> Motion:
         """What is moved."""
-        content = self.release or self.admit or self.host
-        assert content is not None
+        content: Motion = getattr(self, self.motion)
         return content
 
     def about(self) -> tuple[About, ...]:
@@ -142,6 +184,10 @@ class ProposalOpen(Struct, frozen=True, forbid_unknown_fields=True, omit_default
                 return (("manifest", release.manifest), ("model", release.model))
             case AdmitMotion() as admit:
                 return (("keys", admit.keys),)
+            case AmendMotion() as amend:
+                return (("base", amend.base),)
+            case ExcludeMotion() as exclude:
+                return (("notice", Digest(exclude.notice)),)
             case _:
                 return ()
 
@@ -153,19 +199,27 @@ def proposal_of(motion: Motion, reason: str = "") -> ProposalOpen:
             return ProposalOpen(motion="release", release=motion, reason=reason)
         case AdmitMotion():
             return ProposalOpen(motion="admit", admit=motion, reason=reason)
-        case _:
+        case HostMotion():
             return ProposalOpen(motion="host", host=motion, reason=reason)
+        case AmendMotion():
+            return ProposalOpen(motion="amend", amend=motion, reason=reason)
+        case ExcludeMotion():
+            return ProposalOpen(motion="exclude", exclude=motion, reason=reason)
+        case SuspendMotion():
+            return ProposalOpen(motion="suspend", suspend=motion, reason=reason)
 
 
 @final
 class VoteCast(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A member's answer to a proposal; the last one before closing counts. An objection has a
-    reason; where the rule is not consensus, it counts as no."""
+    reason; where the rule is not consensus, it counts as no. criterion: on an admission, what the
+    applicant does not meet; a no or an objection there needs one."""
 
     tag: ClassVar[str] = "vote.cast"
     choice: Choice
     proposal: StatementIdField
     reason: TextField = ""
+    criterion: Criterion | None = None
 
     def about(self) -> tuple[About, ...]:
         return (("proposal", Digest(self.proposal)),)
@@ -207,8 +261,44 @@ class ReleaseSign(Struct, frozen=True, forbid_unknown_fields=True):
         return (("manifest", self.manifest), ("model", self.model))
 
 
+@final
+class NoticeGive(Struct, frozen=True, forbid_unknown_fields=True):
+    """A member is told why others mean to exclude or suspend it, before anybody votes.
+
+    evidence: digests of documents, or ids of statements, that bear the reasons out.
+    """
+
+    tag: ClassVar[str] = "notice.give"
+    evidence: Annotated[tuple[DigestField, ...], Meta(min_length=1, max_length=EVIDENCE_MAX)]
+    member: MemberField
+    reason: ReasonField
+
+    def about(self) -> tuple[About, ...]:
+        return tuple(("evidence", digest) for digest in self.evidence)
+
+
+@final
+class NoticeReply(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the member that was given notice says to it; the newest reply is shown with the vote."""
+
+    tag: ClassVar[str] = "notice.reply"
+    notice: StatementIdField
+    reason: ReasonField
+
+    def about(self) -> tuple[About, ...]:
+        return (("notice", Digest(self.notice)),)
+
+
 Governing = (
-    CommonsFound | Seen | ProposalOpen | VoteCast | ProposalWithdraw | ObjectionAnswer | ReleaseSign
+    CommonsFound
+    | Seen
+    | ProposalOpen
+    | VoteCast
+    | ProposalWithdraw
+    | ObjectionAnswer
+    | ReleaseSign
+    | NoticeGive
+    | NoticeReply
 )
 GOVERNING: tuple[type[Governing], ...] = (
     CommonsFound,
@@ -218,4 +308,6 @@ GOVERNING: tuple[type[Governing], ...] = (
     ProposalWithdraw,
     ObjectionAnswer,
     ReleaseSign,
+    NoticeGive,
+    NoticeReply,
 )

@@ -1,0 +1,1 @@
+"""The floor: for each right, a majority that tries to take it, and the code it fails with."""
