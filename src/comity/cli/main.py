@@ -19,6 +19,7 @@ from comity.cli import (
     entering,
     exporting,
     hosting,
+    leaving,
     members,
     reading,
     serving,
@@ -63,11 +64,13 @@ app.add_typer(work.release, name="release", help="Publish a result the members a
 app.add_typer(reading.log, name="log", help="The one log that everybody holds.")
 app.add_typer(accusing.evidence, name="evidence", help="Who broke the protocol, and the proof.")
 app.add_typer(reading.anchor, name="anchor", help="What outsiders trust to begin with.")
+app.add_typer(leaving.site, name="site", help="This site alone: what left it.")
 app.add_typer(deciding.proposal, name="proposal", help="What was put to the vote.")
 reading.log.command("export")(exporting.log_export)
 reading.log.command("check")(exporting.log_check)
 app.command("simulate")(simulating.simulate)
 app.command("vote")(deciding.vote)
+app.command("stop")(leaving.stop)
 app.command("status")(reading.status)
 app.command("verify")(reading.verify_release)
 app.command("doctor")(serving.doctor)

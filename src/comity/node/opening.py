@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from comity.aggregation import linear_check, sharing
@@ -12,12 +13,14 @@ from comity.learning.steps import flush_to_zero_fault
 from comity.node.addresses import followed_url
 from comity.node.alarms import Alarms
 from comity.node.keyfile import MemberKeys
+from comity.node.leaving import Ledger
 from comity.node.machine import Machine
 from comity.node.relaying import Relay
 from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.node.settings import authorities, read_node_settings
 from comity.node.station import Clock, Station, system_clock
+from comity.node.stopping import stop_of
 from comity.storage.blobs import FileBlobStore
 from comity.storage.journal import SqliteJournal
 from comity.values import MemberId
@@ -55,6 +58,8 @@ def open_station(
     if member not in {founder.id for founder in charter.founders}:
         raise Misconfigured(f"node.toml: member {member} is not a founder in the charter")
 
+    outlet = Ledger(folder, clock)
+
     def remote_to(url: str) -> Remote:
         return Remote(
             url,
@@ -64,7 +69,7 @@ def open_station(
             clock=clock,
             tls=authorities(settings, url),
             proxy=settings.proxy or None,
-            connect=machine.connect,
+            connect=partial(machine.connect, outlet=outlet),
         )
 
     remote = remote_to(settings.host_url)
@@ -91,7 +96,12 @@ def open_station(
         alarms,
         relay,
         machine,
+        outlet,
     )
+    outlet.follow(lambda: replica.state)
+    stop = stop_of(folder, clock())
+    if stop is not None:
+        station.faults["stop"] = stop.words
     for left in station.work.iterdir():
         if left.is_file():
             left.unlink()  # made by a process that was killed; whatever it was is made again

@@ -195,8 +195,21 @@ class FindStudyFile(Struct, frozen=True, tag="study-file", forbid_unknown_fields
     study: Name
 
 
+@final
+class StopNow(Struct, frozen=True, tag="stop-now", forbid_unknown_fields=True):
+    """The site's stop is on disk: end everything. Answered beside the loop (`control.py`)."""
+
+
+@final
+class SiteStopped(Struct, frozen=True, tag="site-stopped"):
+    """Nothing of this node is under way any more. studies: how many processes were ended."""
+
+    studies: int
+
+
 Wish = (
     AskStatus
+    | StopNow
     | DeclareDataset
     | RegisterStudy
     | GiveConsent
@@ -228,6 +241,7 @@ Result = (
     | EntryProof
     | LogExported
     | AnchorText
+    | SiteStopped
     | Logged
     | Evaluation
     | Written
@@ -251,6 +265,8 @@ def fulfil(wish: Wish, station: Station) -> Result:
     match wish:
         case AskStatus():
             return wishes.status(station)
+        case StopNow():
+            return SiteStopped(0)  # no node runs here: nothing is under way
         case DeclareDataset():
             return wishes.declare_dataset(
                 station, wish.dataset, Path(wish.path), unit=wish.unit, title=wish.title
