@@ -57,6 +57,8 @@ from comity.statements.rounds import (
     SilentShares,
 )
 from comity.statements.studies import (
+    Checklist,
+    CodeReview,
     ConsentGive,
     ConsentRefuse,
     ConsentWithdraw,
@@ -65,7 +67,9 @@ from comity.statements.studies import (
     Plan,
     StudyEnrol,
     StudyLeave,
+    StudyPause,
     StudyRegister,
+    StudyResume,
     UpdateRule,
 )
 from comity.statements.wire import BODIES, Draft
@@ -222,6 +226,15 @@ BODY_OF: dict[str, Body] = {
         EvidenceFile(evidence='{"kind":"host","a":"—"}', subject=AUTHOR),
         ProposalWithdraw(proposal=PROPOSAL),
         ObjectionAnswer(proposal=PROPOSAL, reason="the code is the reviewed one"),
+        CodeReview(
+            checklist=Checklist(
+                clipping=True, columns=True, isolation=True, output=True, seed=False
+            ),
+            code=digest("code"),
+            reason="the seed is the clock's",
+        ),
+        StudyPause(reason="a column is not what it says", study=STUDY),
+        StudyResume(study=STUDY),
     )
 }
 """One body of each tag."""

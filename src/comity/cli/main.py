@@ -22,6 +22,7 @@ from comity.cli import (
     leaving,
     members,
     reading,
+    reviewing,
     serving,
     simulating,
     studying,
@@ -64,6 +65,9 @@ app.add_typer(work.release, name="release", help="Publish a result the members a
 app.add_typer(reading.log, name="log", help="The one log that everybody holds.")
 app.add_typer(accusing.evidence, name="evidence", help="Who broke the protocol, and the proof.")
 app.add_typer(reading.anchor, name="anchor", help="What outsiders trust to begin with.")
+app.add_typer(reviewing.review, name="review", help="Reading study files before they run.")
+studying.study.command("pause")(reviewing.study_pause)
+studying.study.command("resume")(reviewing.study_resume)
 app.add_typer(leaving.site, name="site", help="This site alone: what left it.")
 app.add_typer(deciding.proposal, name="proposal", help="What was put to the vote.")
 reading.log.command("export")(exporting.log_export)

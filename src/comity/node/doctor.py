@@ -1,7 +1,7 @@
 """`comity doctor`: whether this machine has what its node needs, on one page for those who run it.
 
 Reads settings and asks the host for its status; unlocks no key, says nothing in the commons, and
-leaves nothing behind. It may run beside the node.
+leaves nothing behind but its line in the ledger of what left. It may run beside the node.
 """
 
 from __future__ import annotations

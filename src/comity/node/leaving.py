@@ -38,7 +38,6 @@ _KINDS: Final = {
     "cosignatures": "cosignature",
     "tails": "log entries",
     "statements": "statements",
-    "blobs": "blob",
 }
 _TOLD_MAX: Final = 4_096
 
@@ -170,7 +169,7 @@ class Ledger:
             return (About(f"question about {first}"),)
         if first == "statements":
             return tuple(self._statements(body))
-        if first == "blobs":
+        if first in ("blobs", "vectors"):
             return (self._blob(name),)
         return (About(_KINDS.get(first, "unknown")),)
 

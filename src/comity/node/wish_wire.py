@@ -24,6 +24,7 @@ from comity.node.pages import ENTRIES_MAX, EntryProof, EntryShown, Logged, LogPa
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
 from comity.node.releasing import Written
 from comity.node.reports import AnchorText, Status
+from comity.node.reviewing_wire import Reviewed, ReviewResult, review
 from comity.node.station import Station
 from comity.node.wish_fields import FilePath, Name
 from comity.node.wishes import Said, StudyFile
@@ -231,6 +232,7 @@ Wish = (
     | AboutEvidence
     | AskFailures
     | FindStudyFile
+    | Reviewed
 )
 
 Result = (
@@ -242,6 +244,7 @@ Result = (
     | LogExported
     | AnchorText
     | SiteStopped
+    | ReviewResult
     | Logged
     | Evaluation
     | Written
@@ -320,6 +323,8 @@ def fulfil(wish: Wish, station: Station) -> Result:
         case _:
             if isinstance(wish, Governed):
                 return govern(wish, station)
+            if isinstance(wish, Reviewed):
+                return review(wish, station)
             return fulfil_about_evidence(wish, station)
 
 
