@@ -19,6 +19,7 @@ from comity.cli import (
     entering,
     exporting,
     hosting,
+    kit,
     leaving,
     members,
     reading,
@@ -74,6 +75,7 @@ reading.log.command("export")(exporting.log_export)
 reading.log.command("check")(exporting.log_check)
 app.command("simulate")(simulating.simulate)
 app.command("vote")(deciding.vote)
+app.command("kit")(kit.kit)
 app.command("stop")(leaving.stop)
 app.command("status")(reading.status)
 app.command("verify")(reading.verify_release)

@@ -208,8 +208,8 @@ def _reviews_text(preset: Preset, founders: Sequence[PublicId]) -> str:
         return ""
     return (
         "\n# Members outside an author's organisation that approve the exact study file before a\n"
-        f"# round opens, and how many organisations they are of. 0: none.\nreviewers = {reviewers}\n"
-        f"review_orgs = {reviewers}\n\n"
+        "# round opens, and how many organisations they are of. 0: none.\n"
+        f"reviewers = {reviewers}\nreview_orgs = {reviewers}\n\n"
     )
 
 
