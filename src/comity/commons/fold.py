@@ -300,12 +300,8 @@ def _say(before: State, state: State, entry: Entry) -> State | Rule:
             return studies.enrol(state, entry, body)
         case StudyLeave():
             return studies.leave(state, entry, body)
-        case CodeReview():
-            return reviews.review(state, entry, body)
-        case StudyPause():
-            return reviews.pause(state, entry, body)
-        case StudyResume():
-            return reviews.resume(state, entry, body)
+        case CodeReview() | StudyPause() | StudyResume():
+            return reviews.say(state, entry, body)
         case (
             RoundOpen()
             | RoundJoin()

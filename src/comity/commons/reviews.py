@@ -76,6 +76,17 @@ def pauses(state: State, study: Study) -> dict[MemberId, Pause]:
     }
 
 
+def say(state: State, entry: Entry, body: CodeReview | StudyPause | StudyResume) -> State | Rule:
+    """What a statement about a study file, or about a study's pause, changes."""
+    match body:
+        case CodeReview():
+            return review(state, entry, body)
+        case StudyPause():
+            return pause(state, entry, body)
+        case StudyResume():
+            return resume(state, entry, body)
+
+
 def review(state: State, entry: Entry, body: CodeReview) -> State | Rule:
     """code.review: of the file of a registered study; replaces the author's earlier one."""
     member = entry.statement.author

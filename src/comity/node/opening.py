@@ -99,11 +99,15 @@ def open_station(
         outlet,
     )
     outlet.follow(lambda: replica.state)
-    stop = stop_of(folder, clock())
-    if stop is not None:
-        station.faults["stop"] = stop.words
+    _note_stop(station)
     for left in station.work.iterdir():
         if left.is_file():
             left.unlink()  # made by a process that was killed; whatever it was is made again
     station.use_host(followed_url(replica.state, journal, settings))
     return station
+
+
+def _note_stop(station: Station) -> None:
+    stop = stop_of(station.folder, station.clock())
+    if stop is not None:
+        station.faults["stop"] = stop.words
