@@ -36,6 +36,7 @@ from bench.machine import Party, intervals, report
 from comity.aggregation.masks import Words
 from comity.aggregation.ring import Carries, add_into, chunk_count, chunk_words
 from comity.node.http_client import HttpClient, Limits
+from comity.node.outlet import NoSite
 from comity.node.remote import PIECE_BYTES
 from comity.storage.memory import keep_freed_memory
 from comity.values import CHUNK_WORDS
@@ -162,7 +163,7 @@ def serve(folder: Path, words: int, clients: int) -> None:
 def send(url: str, seat: int, words: int, folder: Path, rounds: int) -> None:
     """One client: wait for a line, then send and fetch in every round."""
     keep_freed_memory()
-    client = HttpClient(url, tls=None, proxy=None, limits=Limits())
+    client = HttpClient(url, tls=None, proxy=None, limits=Limits(), outlet=NoSite())
     vector, fetched = folder / f"vector{seat}", folder / f"fetched{seat}"
     random = np.random.default_rng(seat)
     with vector.open("wb") as target:

@@ -43,6 +43,8 @@ SECTIONS: Final[tuple[tuple[str, tuple[Rule, ...]], ...]] = (
             Rule.SEALING_KEY_INVALID,
             Rule.SEALING_KEY_USED,
             Rule.SERIAL_NOT_NEXT,
+            Rule.NOT_REVIEWED,
+            Rule.STUDY_PAUSED,
         ),
     ),
     (
@@ -200,6 +202,15 @@ MEANINGS: Final[dict[Rule, tuple[str, str]]] = {
     Rule.SERIAL_NOT_NEXT: (
         "The enrolment does not carry the next serial of this member in this study.",
         "Sync, then enrol again.",
+    ),
+    Rule.NOT_REVIEWED: (
+        "The study's file lacks reviews that the charter demands, by members outside its author's"
+        " organisation.",
+        "Read it with `comity review show`, then `comity review give`.",
+    ),
+    Rule.STUDY_PAUSED: (
+        "A member paused the study; the pause ends by itself after 72 hours of commons time.",
+        "Look at the reason with `comity study watch`; speak with who paused it.",
     ),
     Rule.BASE_CHANGED: (
         "The proposal is not about the study's newest accepted result.",

@@ -67,6 +67,8 @@ class Rule(Enum):
     SEALING_KEY_INVALID = "sealing-key-invalid"
     SEALING_KEY_USED = "sealing-key-used"
     SERIAL_NOT_NEXT = "serial-not-next"
+    NOT_REVIEWED = "not-reviewed"
+    STUDY_PAUSED = "study-paused"
     # votes and releases
     BASE_CHANGED = "base-changed"
     VOTE_CLOSED = "vote-closed"

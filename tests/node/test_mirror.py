@@ -34,6 +34,7 @@ def mirrored(desk: Desk, **changes: str) -> Iterator[str]:
         station.replica,
         station.blobs,
         station.relay,
+        outlet=station.outlet,
         clock=desk.clock,
         on_relayed=lambda: None,
     )

@@ -9,6 +9,7 @@ import pytest
 
 from comity.errors import Misconfigured
 from comity.node.http_client import HttpClient, Limits
+from comity.node.outlet import NoSite
 from comity.node.settings import NodeSettings, authorities
 from comity.node.tls import Untrusted, client_tls, require_loopback
 from comity.values import MemberId, PlainHttp
@@ -31,7 +32,11 @@ def asked(server: ssl.SSLContext | None, ca: Path, name: str = "127.0.0.1") -> b
             member=MemberId("a"), host_url=f"https://{name}:{port}", ca_file=str(ca)
         )
         client = HttpClient(
-            settings.host_url, tls=authorities(settings), proxy=None, limits=PATIENT
+            settings.host_url,
+            tls=authorities(settings),
+            proxy=None,
+            limits=PATIENT,
+            outlet=NoSite(),
         )
         try:
             return client.ask("GET", "/", bytes_max=100).body
@@ -94,7 +99,9 @@ def test_the_authorities_of_the_system_do_not_vouch_for_a_private_one(
 ) -> None:
     good = issue(tmp_path, "host", by=authority)
     with serving(saying(b"hello"), good.server()) as port:
-        client = HttpClient(f"https://127.0.0.1:{port}", tls=None, proxy=None, limits=PATIENT)
+        client = HttpClient(
+            f"https://127.0.0.1:{port}", tls=None, proxy=None, limits=PATIENT, outlet=NoSite()
+        )
         with pytest.raises(Untrusted, match="authority"):
             client.ask("GET", "/", bytes_max=100)
         client.close()
@@ -117,13 +124,15 @@ def test_plain_http_goes_to_this_machine_only() -> None:
         with pytest.raises(Misconfigured, match=r'https address, or set plain_http = "on-purpose"'):
             require_loopback(there)
     with pytest.raises(Misconfigured, match="plain HTTP to another machine"):
-        HttpClient("http://host.example:80", tls=None, proxy=None, limits=PATIENT)
+        HttpClient("http://host.example:80", tls=None, proxy=None, limits=PATIENT, outlet=NoSite())
     settings = NodeSettings(
         member=MemberId("a"), host_url="http://host.example:80", plain_http="on-purpose"
     )
     assert authorities(settings) is PlainHttp.ON_PURPOSE
     assert isinstance(authorities(settings, "https://other.example"), ssl.SSLContext)
-    HttpClient(settings.host_url, tls=authorities(settings), proxy=None, limits=PATIENT).close()
+    HttpClient(
+        settings.host_url, tls=authorities(settings), proxy=None, limits=PATIENT, outlet=NoSite()
+    ).close()
 
 
 def test_a_file_of_authorities_that_is_none_is_told(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class SimNode:
         machine = Machine(
             rand=self.dice.randbytes,
             hook=self.disk.hook,
-            connect=lambda url, tls, proxy, limits: Wire(self.network, self.wire, url),
+            connect=lambda url, tls, proxy, limits, outlet: Wire(self.network, self.wire, url),
             start_study=start_in_process,
             wait=lambda study, on_ready, limit_s: on_ready(),
             monotonic_s=self._monotonic_s,

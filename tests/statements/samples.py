@@ -59,6 +59,8 @@ from comity.statements.rounds import (
     SilentShares,
 )
 from comity.statements.studies import (
+    Checklist,
+    CodeReview,
     ConsentGive,
     ConsentRefuse,
     ConsentWithdraw,
@@ -67,7 +69,9 @@ from comity.statements.studies import (
     Plan,
     StudyEnrol,
     StudyLeave,
+    StudyPause,
     StudyRegister,
+    StudyResume,
     UpdateRule,
 )
 from comity.statements.wire import BODIES, Draft
@@ -229,6 +233,15 @@ BODY_OF: dict[str, Body] = {
             evidence=(digest("report"),), member=AUTHOR, reason="false check values in two rounds"
         ),
         NoticeReply(notice=NOTICE, reason="a disk had failed; it is replaced"),
+        CodeReview(
+            checklist=Checklist(
+                clipping=True, columns=True, isolation=True, output=True, seed=False
+            ),
+            code=digest("code"),
+            reason="the seed is the clock's",
+        ),
+        StudyPause(reason="a column is not what it says", study=STUDY),
+        StudyResume(study=STUDY),
     )
 }
 """One body of each tag."""

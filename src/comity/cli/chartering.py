@@ -139,7 +139,7 @@ def charter_show(
       comity charter show charter.toml --plain
     """
     read = founding.read_charter(file)
-    said = sentences(read, _known(language))
+    said = sentences(read, known_language(language))
     result = Said(commons_id(read), {each.path: each.text for each in said})
     form = charter_bytes(read).decode()
     Screen(as_json).result(result, *([each.text for each in said] if plain else [form]))
@@ -158,7 +158,9 @@ def charter_diff(
     Example:
       comity charter diff charter.toml charter-new.toml
     """
-    found = changes(founding.read_charter(before), founding.read_charter(after), _known(language))
+    found = changes(
+        founding.read_charter(before), founding.read_charter(after), known_language(language)
+    )
     lines = [
         line
         for change in found
@@ -195,7 +197,7 @@ def charter_current(
     """
     found = expect(CharterText, read_node(folder, AskCharter()))
     charter = msgspec.json.decode(found.text, type=Charter)
-    said = sentences(charter, _known(language))
+    said = sentences(charter, known_language(language))
     lines = [each.text for each in said] if plain else [found.text]
     if out is not None:
         chartering.write_new(out, toml_of(charter))
@@ -203,7 +205,8 @@ def charter_current(
     Screen(as_json).result(found, *lines)
 
 
-def _known(language: str) -> str:
+def known_language(language: str) -> str:
+    """The language, when there is a catalogue of it. Raises Misconfigured."""
     if language not in LANGUAGES:
         raise Misconfigured(f"--language: one of {', '.join(LANGUAGES)}, not {language!r}")
     return language

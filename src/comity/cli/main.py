@@ -21,8 +21,11 @@ from comity.cli import (
     exporting,
     hosting,
     keying,
+    kit,
+    leaving,
     members,
     reading,
+    reviewing,
     serving,
     simulating,
     studying,
@@ -66,12 +69,18 @@ app.add_typer(work.release, name="release", help="Publish a result the members a
 app.add_typer(reading.log, name="log", help="The one log that everybody holds.")
 app.add_typer(accusing.evidence, name="evidence", help="Who broke the protocol, and the proof.")
 app.add_typer(reading.anchor, name="anchor", help="What outsiders trust to begin with.")
+app.add_typer(reviewing.review, name="review", help="Reading study files before they run.")
+studying.study.command("pause")(reviewing.study_pause)
+studying.study.command("resume")(reviewing.study_resume)
+app.add_typer(leaving.site, name="site", help="This site alone: what left it.")
 app.add_typer(deciding.proposal, name="proposal", help="What was put to the vote.")
 app.add_typer(deciding.notice, name="notice", help="Reasons a member is given before a vote.")
 reading.log.command("export")(exporting.log_export)
 reading.log.command("check")(exporting.log_check)
 app.command("simulate")(simulating.simulate)
 app.command("vote")(deciding.vote)
+app.command("kit")(kit.kit)
+app.command("stop")(leaving.stop)
 app.command("status")(reading.status)
 app.command("verify")(reading.verify_release)
 app.command("doctor")(serving.doctor)

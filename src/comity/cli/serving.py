@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, final
@@ -27,17 +28,19 @@ from comity.errors import ExitCode, Misconfigured
 from comity.host.serve import run_host
 from comity.host.service import LOG
 from comity.node.answers import HostStatus, parse
-from comity.node.control import ControlServer
 from comity.node.doctor import examine
 from comity.node.founding import CHARTER, KEYS, read_charter
 from comity.node.governing import HostReport
 from comity.node.governing_wire import AskHost
 from comity.node.http_client import HttpClient, Limits
-from comity.node.keyfile import Unencrypted, load_host_key
-from comity.node.loop import Loop
-from comity.node.opening import open_own
+from comity.node.keyfile import load_host_key
+from comity.node.leaving import Ledger
+from comity.node.outlet import NoSite
 from comity.node.rotating import load_own_keys
+from comity.node.running import Running
 from comity.node.settings import authorities, read_node_settings
+from comity.node.station import Station
+from comity.node.stopping import stop_of
 from comity.values import CommonsId, MemberId, PlainHttp
 
 host = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -162,7 +165,8 @@ def host_status(
         at, tls, proxy = settings.host_url, authorities(settings), settings.proxy or None
     else:
         at, tls, proxy = url, None, None
-    client = HttpClient(at, tls=tls, proxy=proxy, limits=Limits())
+    outlet = Ledger(folder) if (folder / "node.toml").exists() else NoSite()
+    client = HttpClient(at, tls=tls, proxy=proxy, limits=Limits(), outlet=outlet)
     try:
         answer = client.ask("GET", "/status", bytes_max=_ANSWER_BYTES_MAX, tries=1)
         found = parse(answer.body, HostStatus)
@@ -202,34 +206,19 @@ def node_run(
     screen = Screen(as_json)
     log_to_stderr(verbose)
     passphrase = unlock()
-    while _runs_until_keys_change(folder, passphrase, screen):
-        pass  # the log has this member's new keys in force: the folder is opened with them
+    stop = stop_of(folder, int(time.time()))
+    if stop is not None:
+        screen.note(stop.words)
 
+    def ready(station: Station) -> None:
+        member, url = station.member, station.settings.host_url
+        place = str((folder / "node.sock").resolve())
+        running = NodeRunning(member, station.replica.commons, url, place)
+        screen.result(running, f"node of {member} runs, towards {url}")
 
-def _runs_until_keys_change(folder: Path, passphrase: bytes | Unencrypted, screen: Screen) -> bool:
-    """Run the node of a folder; whether it ended because its keys are others now."""
-    station = open_own(folder, load_own_keys(folder, passphrase=passphrase))
-    try:
-        loop = Loop(station)
-        _stop_on_signals(loop)
-        control = ControlServer(station, loop.ask)
-        control.start()
-        try:
-            screen.result(
-                NodeRunning(
-                    station.member,
-                    station.replica.commons,
-                    station.settings.host_url,
-                    str((folder / "node.sock").resolve()),
-                ),
-                f"node of {station.member} runs, towards {station.settings.host_url}",
-            )
-            loop.run()
-        finally:
-            control.close()
-    finally:
-        station.close()
-    return loop.keys_changed
+    running = Running(folder, lambda: load_own_keys(folder, passphrase=passphrase), ready=ready)
+    _stop_on_signals(running)
+    running.run()
 
 
 def doctor(folder: Folder = HERE, as_json: AsJson = False) -> None:
@@ -254,13 +243,13 @@ def doctor(folder: Folder = HERE, as_json: AsJson = False) -> None:
     raise typer.Exit(int(ExitCode.DONE if examined.passed else ExitCode.FAILED))
 
 
-def _stop_on_signals(loop: Loop) -> None:
-    """SIGTERM and Ctrl-C end the loop; where signals are somebody else's, nothing."""
+def _stop_on_signals(running: Running) -> None:
+    """SIGTERM and Ctrl-C end the node; where signals are somebody else's, nothing."""
     if threading.current_thread() is not threading.main_thread():
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        loop.stop()
+        running.end()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

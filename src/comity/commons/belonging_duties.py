@@ -1,4 +1,4 @@
-"""What a member owes beside its studies: votes, signatures on releases, approvals of epochs.
+"""What a member owes beside rounds: votes, reviews, signatures on releases, approvals of epochs.
 
 Also decided here: who may act while the newest epoch is not below a final head yet
 (architecture.md 1.5). Only `duties` asks.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from comity.commons.owed import AskApprove, AskVote, Duty, SayApprove, SignRelease
+from comity.commons.owed import AskApprove, AskReview, AskVote, Duty, SayApprove, SignRelease
+from comity.commons.reviews import is_reviewed, may_review
 from comity.commons.state import Claim, State
 from comity.commons.votes import has_signed
 from comity.statements.membership import KeysRevoke
@@ -32,7 +33,7 @@ def waits_for_epoch(state: State, me: MemberId, final_size: int) -> bool:
 
 
 def beside_studies(state: State, me: MemberId, final_size: int) -> Iterator[Duty]:
-    """Votes to be asked for, releases to be signed, epochs to be approved."""
+    """Votes and reviews to be asked for, releases to be signed, epochs to be approved."""
     for proposal in state.proposals.values():
         release = proposal.release
         unsigned = not has_signed(state, proposal, me) and me not in state.changes.going
@@ -41,6 +42,11 @@ def beside_studies(state: State, me: MemberId, final_size: int) -> Iterator[Duty
         voting = proposal.decided is None and proposal.stage == "voting"
         if voting and me in proposal.electorate - proposal.votes.keys():
             yield AskVote(proposal)
+    if state.charter.studies.reviewers and me not in state.changes.leaving:
+        for study in state.studies.values():
+            asked = not study.finished and may_review(state, study, me)
+            if asked and not is_reviewed(state, study):
+                yield AskReview(study)
     if epoch_is_final(state, final_size):
         yield from _approvals(state, me)
 

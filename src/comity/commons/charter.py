@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, final, get_args
 
@@ -49,14 +50,20 @@ class Founder(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
 
 @final
-class StudyBounds(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the commons allows of a study's plan (aggregation.md 4)."""
+class StudyBounds(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the commons allows of a study's plan (aggregation.md 4), and asks of its file.
+
+    reviewers, review_orgs: how many members, of how many organisations beside the author's, have
+    to approve the exact file before a round opens; 0: none.
+    """
 
     attempts_max: Annotated[int, Meta(ge=1, le=1_000)]
     colluders_min: Annotated[int, Meta(ge=1, le=ROSTER_MAX)]
     end_by_s_max: Duration
     rounds_max: Annotated[int, Meta(ge=1, le=100_000)]
     survivors_min: Annotated[int, Meta(ge=2, le=ROSTER_MAX)]
+    review_orgs: Annotated[int, Meta(ge=0, le=ROSTER_MAX)] = 0
+    reviewers: Annotated[int, Meta(ge=0, le=ROSTER_MAX)] = 0
 
 
 @final
@@ -228,7 +235,7 @@ def charter_fault(charter: Charter, voters: Mapping[MemberId, str] | None = None
         return f"criteria: each once, of {', '.join(CRITERIA)}"
     if charter.void_entries_per_day_max < 1:
         return "void_entries_per_day_max: at least 1"
-    return _bounds_fault(charter.studies, len(voters))
+    return _review_fault(charter) or _bounds_fault(charter.studies, len(voters))
 
 
 def _founders_fault(charter: Charter) -> str | None:
@@ -297,6 +304,23 @@ def electorate_of(charter: Charter, members: Iterable[Founder]) -> dict[MemberId
             voting.add(member.affiliation)
             found[member.id] = group_of(charter, member)
     return found
+
+
+def _review_fault(charter: Charter) -> str | None:
+    """Whether every founder could ever have a study of its own reviewed."""
+    bounds = charter.studies
+    if not bounds.review_orgs <= bounds.reviewers:
+        return f"studies.review_orgs: at most reviewers = {bounds.reviewers}"
+    houses = Counter(founder.affiliation or f"member:{founder.id}" for founder in charter.founders)
+    least = len(charter.founders) - max(houses.values())
+    if bounds.reviewers > least:
+        return (
+            f"studies.reviewers: at most {least}: as many members are outside the organisation of"
+            " an author in every case"
+        )
+    if bounds.review_orgs > len(houses) - 1:
+        return f"studies.review_orgs: at most {len(houses) - 1}, the organisations beside an author"
+    return None
 
 
 def group_of(charter: Charter, founder: Founder) -> str:

@@ -39,6 +39,7 @@ from comity.commons.opening import (
 )
 from comity.commons.owed import AskApprove as AskApprove
 from comity.commons.owed import AskConsent as AskConsent
+from comity.commons.owed import AskReview as AskReview
 from comity.commons.owed import AskVote as AskVote
 from comity.commons.owed import Duty as Duty
 from comity.commons.owed import SayAbandon as SayAbandon
@@ -66,6 +67,7 @@ from comity.commons.phases import (
     round_time_s,
     survivors_of,
 )
+from comity.commons.reviews import pauses
 from comity.commons.state import State, Study
 from comity.commons.studies import consent_rule
 from comity.commons.votes import signatures_of
@@ -288,7 +290,7 @@ def _in_attempt(
     state: State, study: Study, attempt: Live, seat: Seat, final_size: int
 ) -> Iterator[Duty]:
     opened = opened_of(attempt)
-    willing = may_take_part(state, study, opened.member(seat))
+    willing = may_take_part(state, study, opened.member(seat)) and not pauses(state, study)
     now_s = round_time_s(state, opened)
     match attempt:
         case Joining():
@@ -324,7 +326,7 @@ def _in_attempt(
 
 
 def _unwilling(attempt: Live) -> SayAbandon:
-    return SayAbandon(attempt, None, "this member's consent is no longer in force")
+    return SayAbandon(attempt, None, "consent is no longer in force, or the study is paused")
 
 
 def _confirming(state: State, study: Study, attempt: Confirming) -> Iterator[Duty]:

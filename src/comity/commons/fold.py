@@ -4,7 +4,7 @@ Two tiers (log-and-provenance.md 1.6). `admit` judges form: bytes, author, chain
 a host never appends what it refuses, and nobody cosigns a head above it. `apply` judges meaning
 and is total: an admissible entry that is not allowed is `Void(rule)` and stays in the log, so a
 quarrel about rules is never a fork. What each tag means is decided in `members`, `belonging`,
-`studies`, `votes` and `rounds`.
+`studies`, `reviews`, `votes` and `rounds`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, assert_never
 
-from comity.commons import belonging, members, rounds, studies, votes
+from comity.commons import belonging, members, reviews, rounds, studies, votes
 from comity.commons.charter import Charter
 from comity.commons.state import Done, Outcome, State, Void
 from comity.errors import Refused, Rule
@@ -59,13 +59,16 @@ from comity.statements.rounds import (
     RoundStart,
 )
 from comity.statements.studies import (
+    CodeReview,
     ConsentGive,
     ConsentRefuse,
     ConsentWithdraw,
     DatasetDeclare,
     StudyEnrol,
     StudyLeave,
+    StudyPause,
     StudyRegister,
+    StudyResume,
 )
 from comity.statements.wire import Unverified, read
 from comity.values import DAY_S, NOTHING, MemberId, StatementId
@@ -303,6 +306,8 @@ def _say(before: State, state: State, entry: Entry) -> State | Rule:
             return studies.enrol(state, entry, body)
         case StudyLeave():
             return studies.leave(state, entry, body)
+        case CodeReview() | StudyPause() | StudyResume():
+            return reviews.say(state, entry, body)
         case (
             RoundOpen()
             | RoundJoin()

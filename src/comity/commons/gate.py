@@ -15,6 +15,7 @@ from typing import Annotated, Literal, final
 import msgspec
 from msgspec import Meta, Struct
 
+from comity.commons.reviews import is_reviewed, pauses, reviews_missing
 from comity.commons.state import State, Study
 from comity.commons.studies import consent_rule
 from comity.errors import Misconfigured, Refused, Rule
@@ -77,13 +78,15 @@ def check_run(
 
     Raises:
         Refused: with the first rule that fails, in this order: the study is registered and not
-            finished, and I have not left it (NO_SUCH_THING, WRONG_PARTY); my consent is in force
+            finished, and I have not left it (NO_SUCH_THING, WRONG_PARTY); nobody paused it, and its
+            file is reviewed (STUDY_PAUSED, NOT_REVIEWED); my consent is in force
             (NO_CONSENT, VERSION_NOT_DECLARED, BUDGET_WITHOUT_EVENTS); the code is the plan's and
             allowed here (SITE_FORBIDS); the data are the version I consented to
             (VERSION_NOT_DECLARED); exposure, smallest sum, number of rounds (SITE_FORBIDS); the
             sandbox (SANDBOX_MISSING).
     """
     study = _study(state, me, study_id)
+    check_held(state, study)
     check_data_use(state, me, study, policy, facts)
     consent = study.consents[me]
     if consent.exposed and not policy.exposed:
@@ -94,6 +97,26 @@ def check_run(
             Rule.SANDBOX_MISSING,
             'site.toml says sandbox = "require", and this machine cannot confine a study fully: '
             "`comity status` says what is missing",
+        )
+
+
+def check_held(state: State, study: Study) -> None:
+    """Whether nobody paused the study, and its file has the reviews that the charter demands.
+
+    Raises:
+        Refused: STUDY_PAUSED, NOT_REVIEWED.
+    """
+    for member, pause in pauses(state, study).items():
+        raise Refused(
+            Rule.STUDY_PAUSED,
+            f"{member} paused study {study.register.name} ({pause.reason}): it goes on by itself",
+        )
+    if not is_reviewed(state, study):
+        reviewers, organisations = reviews_missing(state, study)
+        raise Refused(
+            Rule.NOT_REVIEWED,
+            f"the file of study {study.register.name} lacks {reviewers} reviewers, or"
+            f" {organisations} organisations: `comity review give`",
         )
 
 

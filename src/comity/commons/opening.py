@@ -11,6 +11,7 @@ from typing import final
 
 from comity.commons.attempts import End, Opened
 from comity.commons.exposure import attempts_of_round, exposed_by
+from comity.commons.reviews import may_review, pauses, reviews_missing
 from comity.commons.state import State, Study
 from comity.commons.studies import consent_rule
 from comity.errors import Rule
@@ -146,6 +147,9 @@ def _roster(state: State, study: Study) -> tuple[MemberId, ...] | Waiting:
     plan = study.register.plan
     if study.finished:
         return Waiting(study.id, (), "all rounds of the plan have a result", Rule.ROUND_NOT_OPEN)
+    held = _held(state, study)
+    if held is not None:
+        return held
     tried = attempts_of_round(study)
     if len(tried) >= plan.attempts_max:
         reason = f"paused: all {plan.attempts_max} attempts of round {study.round_no} are used up"
@@ -166,6 +170,20 @@ def _roster(state: State, study: Study) -> tuple[MemberId, ...] | Waiting:
         )
         return Waiting(study.id, tuple(sorted(exposed)), reason, Rule.SET_NEARLY_EQUAL)
     return roster
+
+
+def _held(state: State, study: Study) -> Waiting | None:
+    """Why no round opens, whoever is enrolled: its file is not reviewed, or somebody paused it."""
+    reviewers, organisations = reviews_missing(state, study)
+    if reviewers or organisations:
+        able = tuple(m for m in state.present if may_review(state, study, m))
+        reason = (
+            f"the study file lacks {max(reviewers, organisations)} reviews that the charter demands"
+        )
+        return Waiting(study.id, able, reason, Rule.NOT_REVIEWED)
+    for member, pause in pauses(state, study).items():
+        return Waiting(study.id, (), f"{member} paused it: {pause.reason}", Rule.STUDY_PAUSED)
+    return None
 
 
 def _roster_again(

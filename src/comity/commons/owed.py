@@ -182,6 +182,14 @@ class AskConsent:
 
 @final
 @dataclass(frozen=True, slots=True)
+class AskReview:
+    """Ask a person to read this study's file: the charter demands more reviews of it."""
+
+    study: Study
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class AskVote:
     """Ask a person for the member's vote."""
 
@@ -207,6 +215,7 @@ Duty = (
     | SignRelease
     | SayApprove
     | AskConsent
+    | AskReview
     | AskVote
     | AskApprove
 )

@@ -7,11 +7,12 @@ one mapping it concerns, so a state may be kept, dropped, or continued twice.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 from comity.commons.attempts import Ended, Live
 from comity.commons.charter import Charter
+from comity.commons.holds import Pause, Review
 from comity.commons.proposals import Amendment, Notice, Suspension
 from comity.commons.proposals import Proposal as Proposal
 from comity.errors import Rule
@@ -127,7 +128,7 @@ class Study:
     and have not given since. left: members that left by their own statement and did not return.
     excluded: members that t disputes named. serials: of each member's newest study.enrol, also
     when it is no longer enrolled. roster_index: of the newest entry among study.register and the
-    consents, enrolments and departures of the study.
+    consents, enrolments, departures and reviews of the study. pauses: the newest of each member.
     """
 
     id: StatementId
@@ -146,6 +147,7 @@ class Study:
     current: Live | None
     ended: tuple[Ended, ...]
     results: tuple[Accepted, ...]
+    pauses: Mapping[MemberId, Pause] = field(default_factory=dict)
 
     @property
     def round_no(self) -> int:
@@ -284,7 +286,8 @@ class State:
     were members. commons_time_s: architecture.md 1.6. voting: proposals not decided yet, in log
     order. notices: that may still be voted on. suspended: each member's newest suspension, also
     when it is over. countries: what admitted members said of themselves when they applied.
-    sealing_keys, public_keys: all ever shown in this commons.
+    sealing_keys, public_keys: all ever shown in this commons. reviews: of each study file, by
+    its hash, the newest of each member.
     """
 
     founding: Charter
@@ -309,6 +312,7 @@ class State:
     countries: Mapping[MemberId, str]
     sealing_keys: KeysSeen
     public_keys: KeysSeen
+    reviews: Mapping[Digest, Mapping[MemberId, Review]] = field(default_factory=dict)
 
     @property
     def members(self) -> tuple[MemberId, ...]:

@@ -6,7 +6,7 @@ from typing import final
 
 from msgspec import Struct
 
-from comity.commons.duties import AskApprove, AskConsent, AskVote, Duty
+from comity.commons.duties import AskApprove, AskConsent, AskReview, AskVote, Duty
 from comity.commons.state import Claim, State
 from comity.statements.governing import (
     AdmitMotion,
@@ -23,9 +23,9 @@ from comity.values import StatementId
 
 @final
 class Asked(Struct, frozen=True):
-    """A question to this site's people. subject: "consent", "vote" or "epoch"; answer: the command.
+    """A question to this site's people. subject: "consent", "review", "vote" or "epoch".
 
-    id: of the study, the proposal, or the document of the epoch.
+    answer: the command. id: of the study, the proposal, or the document of the epoch.
     """
 
     subject: str
@@ -40,6 +40,9 @@ def asked(state: State, duty: Duty) -> Asked | None:
         case AskConsent(study=study):
             command = f"comity consent give {study.id[:12]}"
             return Asked("consent", study.id, study.register.name, command)
+        case AskReview(study=study):
+            command = f"comity review show {study.id[:12]}"
+            return Asked("review", study.id, study.register.name, command)
         case AskVote(proposal=proposal):
             name = motion_words(state, proposal.motion)
             return Asked("vote", proposal.id, name, f"comity vote {proposal.id[:12]} yes")

@@ -30,6 +30,9 @@ from comity.statements.keysets import key_set_digest
 from comity.values import DAY_S, CommonsId, MemberId
 
 Preset: TypeAlias = Literal["pair", "small", "network", "regulated"]
+REVIEWERS: Final = 2
+"""How many a preset asks for."""
+
 PRESETS: Final[tuple[Preset, ...]] = get_args(Preset)
 
 
@@ -87,6 +90,7 @@ def new_charter(
     founders = sorted((read_identity(each) for each in ids), key=lambda p: p.key_set.member)
     text = _charter_text(name, host, founders, quorum, None if preset else vote_open_s)
     if preset is not None:
+        text += _reviews_text(preset, founders)
         rules = resources.files("comity.node").joinpath("presets", f"{preset}.toml")
         text += rules.read_text("utf-8")
     charter = charter_from_toml(text)
@@ -201,6 +205,21 @@ def _charter_text(
         f"end_by_s_max = {30 * DAY_S}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _reviews_text(preset: Preset, founders: Sequence[PublicId]) -> str:
+    """How many have to read a study file before it runs; id files name no organisation yet.
+
+    Two members can sum nothing, so their preset asks for none.
+    """
+    reviewers = min(REVIEWERS, len(founders) - 1)
+    if preset == "pair":
+        return ""
+    return (
+        "\n# Members outside an author's organisation that approve the exact study file before a\n"
+        "# round opens, and how many organisations they are of. 0: none.\n"
+        f"reviewers = {reviewers}\nreview_orgs = {reviewers}\n\n"
+    )
 
 
 def _toml(text: str) -> str:

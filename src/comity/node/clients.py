@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from functools import partial
+from typing import Final, Protocol
 
 from comity.errors import Unavailable
-from comity.node.http_client import Answer, Limits
+from comity.node.http_client import Answer, HttpClient, Limits
+from comity.node.outlet import NoSite, Outlet
 from comity.values import PlainHttp
 
 
@@ -50,10 +52,30 @@ class Client(Protocol):
 
 
 class Connect(Protocol):
-    """Makes a `Client` of a URL; as `HttpClient`."""
+    """Makes a `Client` of a URL; as `HttpClient` with the outlet of a site."""
 
     def __call__(
         self, url: str, *, tls: ssl.SSLContext | PlainHttp | None, proxy: str | None, limits: Limits
     ) -> Client:
         """Raises Misconfigured: no such URL."""
         ...
+
+
+class ConnectFrom(Protocol):
+    """As `Connect`, out of the site behind this outlet; as `HttpClient`."""
+
+    def __call__(
+        self,
+        url: str,
+        *,
+        tls: ssl.SSLContext | PlainHttp | None,
+        proxy: str | None,
+        limits: Limits,
+        outlet: Outlet,
+    ) -> Client:
+        """Raises Misconfigured: no such URL."""
+        ...
+
+
+FROM_NO_SITE: Final[Connect] = partial(HttpClient, outlet=NoSite())
+"""Connects for who only looks, and has no site."""

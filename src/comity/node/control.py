@@ -15,7 +15,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, final
@@ -40,7 +40,7 @@ from comity.errors import (
     Unavailable,
 )
 from comity.node.station import Station
-from comity.node.wish_wire import InLoop, Result, Wish, fulfil_beside
+from comity.node.wish_wire import InLoop, Result, SiteStopped, StopNow, Wish, fulfil_beside
 
 SOCKET: Final = "node.sock"
 REQUEST_BYTES_MAX: Final = 65_536
@@ -78,11 +78,20 @@ class ControlServer:
         station: open, so that this process owns its folder.
         in_loop: `Loop.ask` of its loop.
         line_s: how long a command may take to send its line, or to take its answer.
+        on_stop: ends what the node has under way, beside its loop; returns how many studies ran.
     """
 
-    def __init__(self, station: Station, in_loop: InLoop, *, line_s: float = LINE_S) -> None:
+    def __init__(
+        self,
+        station: Station,
+        in_loop: InLoop,
+        *,
+        line_s: float = LINE_S,
+        on_stop: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._station = station
         self._in_loop = in_loop
+        self._on_stop = on_stop
         self._line_s = line_s
         self._room = threading.BoundedSemaphore(CONNECTIONS_MAX)
         self._closing = threading.Event()
@@ -143,6 +152,8 @@ class ControlServer:
                 wish = _WISH.decode(line)
             except _NOT_IN_FORM as error:
                 raise Malformed(f"no wish that this node knows: {error}") from None
+            if isinstance(wish, StopNow):  # at once: the loop may be at work for a while
+                return SiteStopped(self._on_stop())
             return fulfil_beside(wish, self._station, self._in_loop)
         except ComityError as error:
             failure = failure_of(error)

@@ -1,7 +1,7 @@
 """`comity doctor`: whether this machine has what its node needs, on one page for those who run it.
 
 Reads settings and asks the host for its status; unlocks no key, says nothing in the commons, and
-leaves nothing behind. It may run beside the node.
+leaves nothing behind but its line in the ledger of what left. It may run beside the node.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ from comity.learning.steps import flush_to_zero_fault
 from comity.node.findings import Finding, fail, note, ok, skipped
 from comity.node.founding import CHARTER, KEYS, read_charter
 from comity.node.keyfile import check_key_file
+from comity.node.leaving import Ledger
 from comity.node.reaching import reach
 from comity.node.sandbox import Sandbox
 from comity.node.settings import NodeSettings, read_node_settings
 from comity.node.station import system_clock
+from comity.node.stopping import Halted
 from comity.storage.database import Database, Schema
 from comity.storage.disk import sync_folder
 
@@ -80,9 +82,20 @@ def examine(
     if settings is None:
         findings.append(skipped("network", "not tested: node.toml does not say where the host is"))
     else:
-        findings += reach(settings, commons_id(charter) if charter else None, clock)
+        findings += _network(folder, settings, charter, clock)
     passed = all(finding.result != "fail" for finding in findings)
     return Examination(passed, tuple(findings))
+
+
+def _network(
+    folder: Path, settings: NodeSettings, charter: Charter | None, clock: Callable[[], int]
+) -> list[Finding]:
+    outlet = Ledger(folder, clock)
+    try:
+        outlet.check()
+    except Halted as error:
+        return [skipped("network", f"not tested: {error}")]
+    return reach(settings, commons_id(charter) if charter else None, clock, outlet)
 
 
 def _kept(findings: list[Finding], tested: str, read: Callable[[], T]) -> T | None:

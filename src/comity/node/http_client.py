@@ -23,9 +23,12 @@ import msgspec
 from msgspec import Struct
 
 from comity.errors import ComityError, Forged, Malformed, Misconfigured, Refused, Rule, Unavailable
+from comity.node.outlet import Outlet
+from comity.node.stopping import Halted
 from comity.node.tls import Untrusted, client_tls, require_loopback, tls_refusal
 from comity.values import TEXT_BYTES_MAX, PlainHttp
 
+PORTS: Final = {"http": 80, "https": 443}
 _ERROR_BYTES_MAX: Final = 16_384
 _SLOWEST_BYTES_PER_S: Final = 16_384
 _RULES: Final = {rule.value: rule for rule in Rule}
@@ -90,6 +93,7 @@ class HttpClient:
 
     Args:
         tls: for https; None takes the system's authorities. On purpose: http to other machines.
+        outlet: is told of every request before it goes, tried again or not.
     Raises:
         Misconfigured: the URL is not http(s)://name[:port], or plain HTTP to another machine.
     """
@@ -101,7 +105,9 @@ class HttpClient:
         tls: ssl.SSLContext | PlainHttp | None,
         proxy: str | None,
         limits: Limits,
+        outlet: Outlet,
     ) -> None:
+        self._outlet = outlet
         try:
             self._url = httpx.URL(url)
             if (
@@ -115,14 +121,12 @@ class HttpClient:
             if self.url.scheme == "http" and not isinstance(tls, PlainHttp):
                 require_loopback(self.url.host)
             context = tls if isinstance(tls, ssl.SSLContext) else client_tls()
-            self._pool = (
-                httpcore.HTTPProxy(
-                    proxy, ssl_context=context, max_connections=8, keepalive_expiry=60.0
-                )
-                if proxy
-                else httpcore.ConnectionPool(
-                    ssl_context=context, max_connections=8, keepalive_expiry=60.0
-                )
+            self._pool = httpcore.ConnectionPool(
+                ssl_context=context,
+                proxy=httpcore.Proxy(proxy) if proxy else None,
+                max_connections=8,
+                keepalive_expiry=60.0,
+                network_backend=outlet.backend,
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise Misconfigured(
@@ -167,7 +171,7 @@ class HttpClient:
         while True:
             try:
                 return self._ask_once(method, path, query, body, token, bytes_max, extra_s)
-            except (TokenUnknown, WrongOffset, Untrusted):
+            except (TokenUnknown, WrongOffset, Untrusted, Halted):
                 raise
             except Unavailable as error:
                 tried += 1
@@ -264,6 +268,9 @@ class HttpClient:
                 }
             },
         )
+        # From here on it may be on its way: what is not noted before must not leave.
+        place = f"{self._url.host}:{self._url.port or PORTS[self._url.scheme]}"
+        self._outlet.leaving(place, f"{method} {target}", content)
         deadline = time.monotonic() + limits.answer_s + extra_s + passing_s
         return _Exchange(self._pool, request, deadline)
 

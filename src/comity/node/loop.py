@@ -91,6 +91,10 @@ class Loop:
         self._poller.stop()
         self._events.put(Stopped())
 
+    def cut(self) -> None:
+        """Let the mirror answer nobody any more; may be called from any thread."""
+        self._peers.cut()
+
     def ask(self, fulfil: Callable[[Station], object], timeout_s: float = 600.0) -> object:
         """Run something in the loop's thread and return its answer; errors are raised here."""
         wish = Wish(fulfil, queue.Queue())

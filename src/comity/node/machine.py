@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, Protocol, final
 
 from comity.learning.study import StudyCard
-from comity.node.clients import Connect
+from comity.node.clients import ConnectFrom
 from comity.node.http_client import HttpClient
 from comity.node.isolation import Isolation, Limits
 from comity.node.sandbox import Sandbox
@@ -147,7 +147,7 @@ class Machine:
 
     rand: Callable[[int], bytes] = random_bytes
     hook: Hook = pass_by
-    connect: Connect = HttpClient
+    connect: ConnectFrom = HttpClient
     start_study: StartStudy = Sandbox.start
     wait: Callable[[StudyProcess, Callable[[], None], float], None] = wait_in_thread
     monotonic_s: Callable[[], float] = time.monotonic

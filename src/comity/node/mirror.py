@@ -22,7 +22,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from comity.commons.state import State
-from comity.errors import ComityError, Malformed, Misconfigured
+from comity.errors import ComityError, Malformed, Misconfigured, Unavailable
+from comity.node.leaving import Ledger
 from comity.node.relaying import Relay
 from comity.node.replica import Replica
 from comity.node.settings import NodeSettings
@@ -36,6 +37,7 @@ from comity.values import (
     LOG_SIZE_MAX,
     STATEMENTS_PER_REQUEST_MAX,
     BlobName,
+    sha256,
 )
 from comity.web.answering import (
     answered,
@@ -50,6 +52,7 @@ from comity.web.bodies import (
     FileRange,
     NotHere,
     Room,
+    Silence,
     Times,
     TokenMissing,
     TooLarge,
@@ -86,11 +89,12 @@ class Mirror:
         blobs: FileBlobStore,
         relay: Relay,
         *,
+        outlet: Ledger,
         clock: Callable[[], int],
         on_relayed: Callable[[], None],
     ) -> None:
         self._replica, self._blobs, self._relay = replica, blobs, relay
-        self._clock, self._on_relayed = clock, on_relayed
+        self._clock, self._on_relayed, self._outlet = clock, on_relayed, outlet
         self._times = Times()
         self._readers = Readers()
         self._room = Room()
@@ -116,6 +120,10 @@ class Mirror:
         if self._thread.is_alive():
             self._thread.join(20)
         self._port.close()
+
+    def cut(self) -> None:
+        """End every connection at once; `close` ends the rest."""
+        self._serving.cut()
 
     def publish(self) -> None:
         """Show what the replica has stored; called by the loop after it made entries durable."""
@@ -145,10 +153,34 @@ class Mirror:
             Address("blobs", True): (self._blob, ("GET", "HEAD")),
         }
         endpoints = {
-            address: dict.fromkeys(methods, answered(endpoint))
+            address: dict.fromkeys(methods, self._noted(answered(endpoint)))
             for address, (endpoint, methods) in table.items()
         }
-        return Application(endpoints, nothing_here, self._lifespan)
+        return Application(endpoints, self._noted(nothing_here), self._lifespan)
+
+    def _noted(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint, whose answers are in the ledger before they go."""
+
+        async def noted(request: Request) -> Response:
+            response = await endpoint(request)
+            try:
+                await asyncio.to_thread(self._note, request, response)
+            except Unavailable:
+                return Silence()
+            return response
+
+        return noted
+
+    def _note(self, request: Request, response: Response) -> None:
+        asked = request.client
+        to = f"{asked.host}:{asked.port}" if asked else "unknown"
+        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        if isinstance(response, FileRange):
+            count, digest, kind = *response.digest(), "blob"
+        else:
+            body = bytes(response.body) if request.method != "HEAD" else b""
+            count, digest, kind = len(body), sha256(body), f"answer about {path[1:].split('?')[0]}"
+        self._outlet.answering(to, f"{request.method} {path}", count, digest, kind)
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:

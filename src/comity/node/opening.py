@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from comity.aggregation import linear_check, sharing
@@ -14,6 +15,7 @@ from comity.node.alarms import Alarms
 from comity.node.bootstrap import LOG_FILE
 from comity.node.founding import KEYS
 from comity.node.keyfile import MemberKeys
+from comity.node.leaving import Ledger
 from comity.node.machine import Machine
 from comity.node.relaying import Relay
 from comity.node.remote import Remote
@@ -28,6 +30,7 @@ from comity.node.rotating import (
 )
 from comity.node.settings import authorities, read_node_settings
 from comity.node.station import Clock, Station, system_clock
+from comity.node.stopping import stop_of
 from comity.storage.blobs import FileBlobStore
 from comity.storage.journal import SqliteJournal
 from comity.values import MemberId
@@ -87,6 +90,8 @@ def open_station(
     site = parse_site(site_path.read_text(encoding="utf-8") if site_path.exists() else "")
     member = MemberId(settings.member)
 
+    outlet = Ledger(folder, clock)
+
     def remote_to(url: str) -> Remote:
         return Remote(
             url,
@@ -96,7 +101,7 @@ def open_station(
             clock=clock,
             tls=authorities(settings, url),
             proxy=settings.proxy or None,
-            connect=machine.connect,
+            connect=partial(machine.connect, outlet=outlet),
         )
 
     journal = SqliteJournal(folder, hook=machine.hook)
@@ -125,7 +130,10 @@ def open_station(
         alarms,
         relay,
         machine,
+        outlet,
     )
+    outlet.follow(lambda: replica.state)
+    _note_stop(station)
     for left in station.work.iterdir():
         if left.is_file():
             left.unlink()  # made by a process that was killed; whatever it was is made again
@@ -144,3 +152,9 @@ def _replica_of(folder: Path, charter: Charter, member: MemberId, machine: Machi
             " admitted, `comity commons join` with an anchor reads and checks the log first"
         )
     return replica
+
+
+def _note_stop(station: Station) -> None:
+    stop = stop_of(station.folder, station.clock())
+    if stop is not None:
+        station.faults["stop"] = stop.words

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, final
 
 from comity.errors import ComityError, Forged, Malformed
 from comity.node.comparing import Compared, Comparer
 from comity.node.events import Event, Handed
-from comity.node.http_client import Limits
+from comity.node.http_client import HttpClient, Limits
 from comity.node.mirror import Mirror
 from comity.node.reacting import caught_by_peer, keep, names_other_head
 from comity.node.relaying import must_be_logged, other_head
@@ -62,6 +63,7 @@ class Peers:
                 tls=authorities(settings, url),
                 proxy=settings.proxy or None,
                 limits=_LIMITS,
+                connect=partial(HttpClient, outlet=station.outlet),
             )
         if settings.mirror:
             self._mirror = Mirror(
@@ -69,6 +71,7 @@ class Peers:
                 station.replica,
                 station.blobs,
                 station.relay,
+                outlet=station.outlet,
                 clock=station.clock,
                 on_relayed=lambda: self._emit(Handed()),
             )
@@ -87,6 +90,11 @@ class Peers:
             self._thread.join(20)
         if self._mirror is not None:
             self._mirror.close()
+
+    def cut(self) -> None:
+        """Let the mirror answer nobody any more; may be called from any thread."""
+        if self._mirror is not None:
+            self._mirror.cut()
 
     def publish(self) -> None:
         """Let the mirror show what was made durable."""

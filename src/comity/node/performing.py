@@ -69,4 +69,4 @@ def perform(station: Station, rounds: Rounds, duty: Duty) -> None:
         case SayApprove():
             approve_settled(station, duty.pending)
         case _:
-            pass  # AskVote, AskApprove: people answer
+            pass  # AskReview, AskVote, AskApprove: people answer

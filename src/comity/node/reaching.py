@@ -21,6 +21,7 @@ from comity.errors import ComityError, Malformed, Misconfigured, Unavailable
 from comity.node.answers import HostStatus, parse
 from comity.node.findings import Finding, fail, note, ok, skipped
 from comity.node.http_client import Answer, HttpClient, Limits
+from comity.node.outlet import Outlet
 from comity.node.settings import NodeSettings, authorities
 from comity.node.tls import Untrusted, tls_refusal
 from comity.values import CLOCK_APART_S, CommonsId
@@ -50,12 +51,16 @@ class _Way:
 
 
 def reach(
-    settings: NodeSettings, commons: CommonsId | None, clock: Callable[[], int]
+    settings: NodeSettings,
+    commons: CommonsId | None,
+    clock: Callable[[], int],
+    outlet: Outlet,
 ) -> list[Finding]:
     """Test the way to the host, step by step. Takes up to half a minute when something is silent.
 
     Args:
         commons: that the host should hold; None when the charter could not be read.
+        outlet: of the site; a bare connection and a TLS handshake are tried beside it.
     """
     try:
         way = _way(settings)
@@ -68,7 +73,7 @@ def reach(
     if port.result == "fail":
         return [name, port, *_skip(TLS, HOST, CLOCK)]
     before_s = clock()
-    asked = _ask(settings)
+    asked = _ask(settings, outlet)
     between_s = (before_s + clock()) // 2
     tls = _tls(settings, way, asked)
     if tls.result == "fail":
@@ -144,10 +149,14 @@ def _port(way: _Way) -> Finding:
     )
 
 
-def _ask(settings: NodeSettings) -> Answer | ComityError:
+def _ask(settings: NodeSettings, outlet: Outlet) -> Answer | ComityError:
     try:
         client = HttpClient(
-            settings.host_url, tls=authorities(settings), proxy=settings.proxy or None, limits=_ONCE
+            settings.host_url,
+            tls=authorities(settings),
+            proxy=settings.proxy or None,
+            limits=_ONCE,
+            outlet=outlet,
         )
     except Misconfigured as error:
         return error

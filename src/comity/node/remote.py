@@ -33,8 +33,8 @@ from comity.node.answers import (
     read_batch,
     read_posted,
 )
-from comity.node.clients import Connect
-from comity.node.http_client import Answer, HttpClient, Limits, TokenUnknown, WrongOffset
+from comity.node.clients import FROM_NO_SITE, Connect
+from comity.node.http_client import Answer, Limits, TokenUnknown, WrongOffset
 from comity.node.sources import (
     cut_evenly,
     cut_to,
@@ -84,7 +84,7 @@ class Remote:
         clock: POSIX seconds by this machine's clock.
         tls: for https; None takes the system's authorities. On purpose: http to other machines.
         proxy: URL of the institution's proxy, if it has one.
-        limits: time limits and number of tries. connect: makes the client for them.
+        limits: time limits and number of tries. connect: makes the client.
     Raises:
         Misconfigured: not such a URL.
     """
@@ -100,7 +100,7 @@ class Remote:
         tls: ssl.SSLContext | PlainHttp | None = None,
         proxy: str | None = None,
         limits: Limits | None = None,
-        connect: Connect = HttpClient,
+        connect: Connect = FROM_NO_SITE,
     ) -> None:
         self._client = connect(url, tls=tls, proxy=proxy, limits=limits or Limits())
         self.url = url

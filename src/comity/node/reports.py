@@ -16,6 +16,7 @@ from comity.commons.attempts import opened_of
 from comity.commons.duties import (
     AskApprove,
     AskConsent,
+    AskReview,
     AskVote,
     Duty,
     SayAbandon,
@@ -192,7 +193,7 @@ def anchor(station: Station) -> AnchorText:
 def _owed(duty: Duty) -> str:
     """A duty in words; "" for what only a person can do."""
     match duty:
-        case AskConsent() | AskVote() | AskApprove():
+        case AskConsent() | AskReview() | AskVote() | AskApprove():
             return ""
         case SayAbandon(reason=reason):
             return f"SayAbandon: {reason}"

@@ -30,6 +30,7 @@ from comity.errors import (
     StudyFaultKind,
 )
 from comity.learning.study import StudyCard
+from comity.node.children import CHILDREN
 from comity.node.isolation import Isolation, Limits, Setup
 from comity.node.sandbox_faults import data_fault, study_fault
 from comity.node.sandbox_start import cpu_seconds, overwrite, prepare, spawn, vectors_fault
@@ -126,6 +127,7 @@ class Sandbox:
         sandbox = cls(child, replies, setup, unready)
         started = False
         try:
+            CHILDREN.begun(child)
             sandbox.isolation = sandbox._begin_life()
             if policy == "require" and not sandbox.isolation.complete:
                 why = "; ".join(sandbox.isolation.missing)
@@ -300,6 +302,7 @@ class Sandbox:
         self._asked = None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
+        CHILDREN.ended(self._child)
         if self._child.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._child.stdin.close()

@@ -1,7 +1,7 @@
 """Everything one member's node works with, opened from its folder: the parts, and how it speaks.
 
     charter.json  keys.pem  node.toml  site.toml  node.sqlite  round-keys/  log.sqlite  blobs/
-    evidence/  relayed/  studies/  work/  results/  node.sock
+    evidence/  relayed/  left/  studies/  work/  results/  node.sock
 
 `say` is the only way a statement leaves: checked by the fold's own rules, signed, journalled with
 what it promises, and only then delivered, with the blobs it needs first. After a crash the same
@@ -34,6 +34,7 @@ from comity.errors import (
 )
 from comity.node.alarms import Alarms
 from comity.node.keyfile import MemberKeys
+from comity.node.leaving import Ledger
 from comity.node.machine import Machine
 from comity.node.relaying import Relay, bulk_of
 from comity.node.remote import Remote
@@ -89,6 +90,7 @@ class Station:
     alarms: Alarms
     relay: Relay
     machine: Machine
+    outlet: Ledger
     faults: dict[str, str] = field(default_factory=dict)
     """What stands in the way at this site, in plain words, by study or other subject."""
 
@@ -121,6 +123,7 @@ class Station:
         """Give every file back."""
         for remote in (self.remote, *self._others.values()):
             remote.close()
+        self.outlet.close()
         try:
             self.replica.close()
         finally:
@@ -378,7 +381,9 @@ class Station:
         return author.seq + 1 if author else 0
 
     def _send_blobs(self, body: Body, remote: Remote) -> None:
-        for name, vector_of in bulk_of(body):
+        bulk = tuple(bulk_of(body))
+        self.outlet.tell((name for name, _ in bulk), body)
+        for name, vector_of in bulk:
             if not self.blobs.finished(name):
                 continue
             try:

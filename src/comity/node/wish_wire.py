@@ -25,6 +25,7 @@ from comity.node.pages import ENTRIES_MAX, EntryProof, EntryShown, Logged, LogPa
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
 from comity.node.releasing import Written
 from comity.node.reports import AnchorText, Status
+from comity.node.reviewing_wire import Reviewed, ReviewResult, review
 from comity.node.station import Station
 from comity.node.wish_fields import FilePath, Name
 from comity.node.wishes import Said, StudyFile
@@ -197,8 +198,21 @@ class FindStudyFile(Struct, frozen=True, tag="study-file", forbid_unknown_fields
     study: Name
 
 
+@final
+class StopNow(Struct, frozen=True, tag="stop-now", forbid_unknown_fields=True):
+    """The site's stop is on disk: end everything. Answered beside the loop (`control.py`)."""
+
+
+@final
+class SiteStopped(Struct, frozen=True, tag="site-stopped"):
+    """Nothing of this node is under way any more. studies: how many processes were ended."""
+
+    studies: int
+
+
 Wish = (
     AskStatus
+    | StopNow
     | DeclareDataset
     | RegisterStudy
     | GiveConsent
@@ -221,6 +235,7 @@ Wish = (
     | AboutEvidence
     | AskFailures
     | FindStudyFile
+    | Reviewed
 )
 
 Result = (
@@ -231,6 +246,8 @@ Result = (
     | EntryProof
     | LogExported
     | AnchorText
+    | SiteStopped
+    | ReviewResult
     | Logged
     | Evaluation
     | Written
@@ -255,6 +272,8 @@ def fulfil(wish: Wish, station: Station) -> Result:
     match wish:
         case AskStatus():
             return wishes.status(station)
+        case StopNow():
+            return SiteStopped(0)  # no node runs here: nothing is under way
         case DeclareDataset():
             return wishes.declare_dataset(
                 station, wish.dataset, Path(wish.path), unit=wish.unit, title=wish.title
@@ -312,6 +331,8 @@ def fulfil(wish: Wish, station: Station) -> Result:
                 return govern(wish, station)
             if isinstance(wish, Deciding):
                 return decide(wish, station)
+            if isinstance(wish, Reviewed):
+                return review(wish, station)
             return fulfil_about_evidence(wish, station)
 
 

@@ -19,6 +19,7 @@ from comity.statements.fields import (
     Duration,
     Millionths,
     Positive,
+    ReasonField,
     SealingKey,
     SlugField,
     StatementIdField,
@@ -198,6 +199,64 @@ class StudyLeave(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
         return (("study", Digest(self.study)),)
 
 
+@final
+class Checklist(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a reviewer found true of a study file, point by point (governance A7).
+
+    columns: it reads only columns it declares. output: it gives out only the declared update or
+    statistic. isolation: no network, files or subprocess. clipping: clipping and noise are the
+    node's, not the study's. seed: its randomness comes from the given generator alone.
+    """
+
+    clipping: bool
+    columns: bool
+    isolation: bool
+    output: bool
+    seed: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether every point holds."""
+        return self.clipping and self.columns and self.isolation and self.output and self.seed
+
+
+@final
+class CodeReview(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """I read the study file with this hash. It approves when every point holds; else a reason says
+    what does not. Said again, it replaces what its author said of this file before."""
+
+    tag: ClassVar[str] = "code.review"
+    checklist: Checklist
+    code: DigestField
+    reason: TextField = ""
+
+    def about(self) -> tuple[About, ...]:
+        return (("code", self.code),)
+
+
+@final
+class StudyPause(Struct, frozen=True, forbid_unknown_fields=True):
+    """No round of the study opens or is joined for 72 hours of commons time, for this reason."""
+
+    tag: ClassVar[str] = "study.pause"
+    reason: ReasonField
+    study: StatementIdField
+
+    def about(self) -> tuple[About, ...]:
+        return (("study", Digest(self.study)),)
+
+
+@final
+class StudyResume(Struct, frozen=True, forbid_unknown_fields=True):
+    """I end my pause of the study before its time."""
+
+    tag: ClassVar[str] = "study.resume"
+    study: StatementIdField
+
+    def about(self) -> tuple[About, ...]:
+        return (("study", Digest(self.study)),)
+
+
 Studying = (
     DatasetDeclare
     | StudyRegister
@@ -206,6 +265,9 @@ Studying = (
     | ConsentWithdraw
     | StudyEnrol
     | StudyLeave
+    | CodeReview
+    | StudyPause
+    | StudyResume
 )
 STUDYING: tuple[type[Studying], ...] = (
     DatasetDeclare,
@@ -215,4 +277,7 @@ STUDYING: tuple[type[Studying], ...] = (
     ConsentWithdraw,
     StudyEnrol,
     StudyLeave,
+    CodeReview,
+    StudyPause,
+    StudyResume,
 )

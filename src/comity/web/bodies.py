@@ -6,6 +6,7 @@ A sender that stops is cut off; what it sent of a blob stays, and the next try g
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -20,6 +21,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from comity.errors import Malformed, Unavailable
+from comity.values import Digest, to_digest
+
+HANG_UP: Final = "comity.hang-up"
+"""The extension in which the server leaves the function that ends a connection."""
 
 QUERY_BYTES_MAX: Final = 512
 ROOM_BYTES: Final = 2 * 2**20
@@ -207,6 +212,19 @@ class FileRange(Response):
         self._path, self._start, self._stop = path, start, stop
         self._threads, self._room, self._times = threads, room, times
 
+    def digest(self) -> tuple[int, Digest]:
+        """How many bytes, and their SHA-256; reads them."""
+        digest, count = hashlib.sha256(), 0
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(self._start)
+            while count < self._stop - self._start:
+                piece = file.read(min(_PIECE, self._stop - self._start - count))
+                if not piece:
+                    break
+                digest.update(piece)
+                count += len(piece)
+        return count, to_digest(digest.digest())
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
         descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -229,6 +247,16 @@ class FileRange(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             os.close(descriptor)
+
+
+@final
+class Silence(Response):
+    """No answer at all: the server hangs up."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"][HANG_UP]["cut"]()
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 @final

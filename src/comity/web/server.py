@@ -6,6 +6,7 @@ Decided here: how a server is set up, for a host and for a node's mirror alike.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import errno
 import ipaddress
@@ -25,7 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from comity.errors import Misconfigured, Unavailable
 from comity.values import PlainHttp
-from comity.web.bodies import Times
+from comity.web.bodies import HANG_UP, Times
 from comity.web.dispatch import Application
 
 CONNECTIONS_MAX: Final = 1_024
@@ -106,6 +107,10 @@ class Serving:
         """Answer what is under way and end `run`; may be called from any thread."""
         self._server.should_exit = True
 
+    def cut(self) -> None:
+        """End every connection, answered or not, and `run`; may be called from any thread."""
+        self._server.cut()
+
 
 @final
 class _Server(uvicorn.Server):
@@ -114,6 +119,22 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def cut(self) -> None:
+        self.should_exit = self.force_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+                self._loop.call_soon_threadsafe(self._abort)
+
+    def _abort(self) -> None:
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
@@ -162,6 +183,7 @@ class _Protocol(HttpToolsProtocol):
         self._head_timer.cancel()
         self._head_timer = self.loop.call_later(self.times.head_s, self._cut)
         super().on_message_begin()
+        self.scope["extensions"] = {HANG_UP: {"cut": self._cut}}
 
     def on_headers_complete(self) -> None:
         self._in_head = False
