@@ -30,6 +30,7 @@ from comity.node.planning import PlanTerms
 from comity.node.settings import NodeSettings, write_node_settings
 from comity.statements.keysets import key_set_digest
 from comity.values import DAY_S, MemberId, StatementId
+from tests.e2e.places import auto_site
 from tests.sim.caches import shared
 from tests.sim.clock import Clock
 from tests.sim.hosts import SimHost
@@ -207,7 +208,7 @@ def begin(setup: Setup) -> Begun:
         home.mkdir(parents=True, mode=0o700)
         (home / "charter.json").write_bytes(charter_bytes(charter))
         exposed = "exposed = true\n" if setup.exposed else ""
-        (home / "site.toml").write_text(f'studies = "auto"\nsandbox = "warn"\n{exposed}')
+        (home / "site.toml").write_text(auto_site(TEXT) + exposed)
         write_node_settings(
             home / "node.toml", NodeSettings(member=member, host_url="http://simulated")
         )

@@ -152,6 +152,22 @@ def check(
         author: a member.
         now_s: the `time` it would sign. head: (size, root) of the head that it would name.
     """
+    result = suppose(state, author, body, now_s, head)
+    return result if isinstance(result, Rule) else None
+
+
+def suppose(
+    state: State,
+    author: MemberId,
+    body: Body,
+    now_s: int,
+    head: tuple[int, bytes] | None = None,
+) -> State | Rule:
+    """What the log would mean if its author said this next, or by which rule it would be void.
+
+    Args:
+        author, now_s, head: as in `check`. The statement's id would be `NOTHING`.
+    """
     seq, prev = next_link(state, author)
     head_size, head_root = head or (state.authors[author].head_size, b"")
     said = Statement(
@@ -166,8 +182,7 @@ def check(
         body=body,
     )
     entry = Entry(state.size, b"", said)
-    result = _say(state, _moved(state, entry), entry)
-    return result if isinstance(result, Rule) else None
+    return _say(state, _moved(state, entry), entry)
 
 
 def held_back(state: State, author: MemberId) -> bool:

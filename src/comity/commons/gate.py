@@ -1,73 +1,332 @@
-"""May this run at my site? Asked by a member's own node before it joins, whatever host or vote say.
+"""May this run at my site? Asked by a member's own node before anything runs, whatever others say.
 
-The site policy is what one owner decides alone (`site.toml`); what all agreed on is in the charter,
-the study's plan and the log. The gate knows them all and refuses with the first reason, in the one
-order of `check_run` (governance A6). It reads no clock and no file: facts about this site come in.
+The site policy is what one owner decides alone (`site`); what all agreed on is in the charter, the
+study's plan and the log. The gate knows them all. `STEPS` are its questions, in the one order of
+governance A6; the first that is answered with a reason refuses. It reads no clock and no file:
+facts about this site come in. A step looks at a `Case` and nothing else, so another one is another
+line of `STEPS`.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, final
+from typing import Final, Literal, final
 
-import msgspec
-from msgspec import Meta, Struct
+from comity.commons.attempts import Started, started_of
+from comity.commons.site import SitePolicy, begins_now, terms_of
+from comity.commons.state import Consent, State, Study
+from comity.commons.use import Fit, TermFit, fit_of, match_terms
+from comity.errors import Refused, Rule
+from comity.values import CLOCK_APART_S, DAY_S, DatasetId, Digest, MemberId, StatementId, Wall
 
-from comity.commons.state import State, Study
-from comity.commons.studies import consent_rule
-from comity.errors import Misconfigured, Refused, Rule
-from comity.statements.fields import DigestField
-from comity.values import CLOCK_APART_S, ROSTER_MAX, DatasetId, Digest, MemberId, StatementId
-
-
-@final
-class SitePolicy(Struct, frozen=True, forbid_unknown_fields=True):
-    """`site.toml`. studies: whether a person answers each request for consent, or a yes by itself.
-
-    code: digests of the study files that may run here; empty: any that was consented to. exposed:
-    whether a consent of this site may accept that absences show nearly its update
-    (aggregation.md 5.10). sandbox: whether a study's code may run where the sandbox has no full
-    strength ("warn"), or not at all ("require"). survivors_min: fewest members whose sum this site
-    goes into. rounds_max: most rounds of one study. memory_mb_max (MiB), cpu_s_max (seconds of one
-    round): limits that the sandbox sets.
-    """
-
-    format: Literal["comity-site/1"] = "comity-site/1"
-    code: Annotated[tuple[DigestField, ...], Meta(max_length=4_096)] = ()
-    cpu_s_max: Annotated[int, Meta(ge=1, le=7 * 86_400)] = 3_600
-    exposed: bool = False
-    memory_mb_max: Annotated[int, Meta(ge=64, le=2**20)] = 4_096
-    rounds_max: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
-    sandbox: Literal["require", "warn"] = "require"
-    studies: Literal["ask", "auto"] = "ask"
-    survivors_min: Annotated[int, Meta(ge=3, le=ROSTER_MAX)] = 3
+Yes = Literal["study", "code", ""]
+"""What a person of this site said yes to: this very study on these data; another study with this
+code on these data; neither. A yes by software is no such yes."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class LocalFacts:
-    """What only the node knows. code: digest of the study file that would run. versions: of the
-    data as they lie here now. sandboxed: whether the sandbox has its full strength here."""
+    """What only the node knows.
+
+    code: digest of the study file that would run. versions: of the data as they lie here now.
+    walls: which of the walls hold around a study's process here. now_s: POSIX seconds by this
+    node's clock. final_size: of the newest final head that it verified; halted: why it trusts its
+    host no more, "" while it does. yes: what a person said yes to. records: rows of a data set, of
+    those whose policy names a least number.
+    """
 
     code: Digest
     versions: Mapping[DatasetId, Digest]
-    sandboxed: bool
+    walls: frozenset[Wall]
+    now_s: int
+    final_size: int
+    yes: Yes = ""
+    halted: str = ""
+    records: Mapping[DatasetId, int] | None = None
 
 
-def parse_site(text: str) -> SitePolicy:
-    """Read `site.toml`. What is left out has the default above.
+@final
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A study that is about to run at a site, and all that the answer may depend on.
 
-    Raises:
-        Misconfigured: names the setting and what is allowed.
+    consent: the one in force, or the one that the question is about; None: there is none.
     """
-    try:
-        return msgspec.convert(tomllib.loads(text), SitePolicy)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise Misconfigured(f"site.toml is not TOML: {error}") from error
-    except msgspec.ValidationError as error:
-        raise Misconfigured(f"site.toml: {error}") from error
+
+    state: State
+    me: MemberId
+    study: Study
+    consent: Consent | None
+    policy: SitePolicy
+    facts: LocalFacts
+
+    @property
+    def terms(self) -> tuple[TermFit, ...]:
+        """How the study fits each term of the data set; empty when the policy states none."""
+        stated = None if self.consent is None else terms_of(self.policy, self.consent.dataset)
+        if stated is None:
+            return ()
+        return match_terms(stated, self.study.register.use, self.facts.now_s)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a step refuses: its code, and a sentence for people with what to do next."""
+
+    rule: Rule
+    why: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One question of the gate. at: it is about "run": the moment of a round; "use": any moment at
+    which the study's code reads these data; "consent": also whether a yes may be given by policy.
+    """
+
+    name: str
+    judge: Callable[[Case], Reason | None]
+    at: Literal["run", "use", "consent"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one step says; reason: None when it lets the study pass."""
+
+    step: str
+    reason: Reason | None
+
+
+# -- the steps, in the order in which they are asked ---------------------------------------------
+
+
+def _head(case: Case) -> Reason | None:
+    if case.facts.halted:
+        return Reason(
+            Rule.TOO_SOON,
+            f"this node trusts its host no more: {case.facts.halted}; `comity status` says what to"
+            " do",
+        )
+    if case.study.index >= case.facts.final_size:
+        return Reason(
+            Rule.TOO_SOON,
+            "the study's registration is below no final head yet: wait until enough members have"
+            " cosigned one",
+        )
+    return None
+
+
+def _study(case: Case) -> Reason | None:
+    name = case.study.register.name
+    if case.study.finished:
+        return Reason(Rule.NO_SUCH_THING, f"study {name} has all its rounds")
+    if case.me in case.study.left:
+        return Reason(Rule.WRONG_PARTY, f"this site left study {name}: enrol again")
+    return None
+
+
+def _consented(case: Case) -> Reason | None:
+    if case.consent is None:
+        return Reason(
+            Rule.NO_CONSENT,
+            f"this site has no consent in force for study {case.study.register.name}: its data"
+            " owner gives it with `comity consent give`",
+        )
+    return None
+
+
+def _use(case: Case) -> Reason | None:
+    against = [each.why for each in case.terms if each.fit is Fit.MISMATCH]
+    if against:
+        return Reason(
+            Rule.USE_MISMATCH,
+            f"the data set's terms in site.toml do not allow this study: {'; '.join(against)}."
+            " Refuse it, or let the owner change the terms",
+        )
+    return None
+
+
+def _code(case: Case) -> Reason | None:
+    code, listed = case.study.register.plan.code, case.policy.code
+    if case.facts.code != code:
+        return Reason(
+            Rule.CODE_NOT_ALLOWED,
+            f"the study is registered with code {code[:8]}, the file here is"
+            f" {case.facts.code[:8]}: fetch the registered file",
+        )
+    if listed and code not in listed:
+        return Reason(
+            Rule.CODE_NOT_ALLOWED,
+            f"code {code[:8]} is not in the list of site.toml: read it, then list its digest"
+            f" {code}",
+        )
+    return None
+
+
+def _version(case: Case) -> Reason | None:
+    consent = case.consent
+    if consent is None:
+        return None
+    named = case.policy.dataset.get(consent.dataset)
+    expected = f"expected {consent.dataset} in version {consent.version[:8]}, as consented; "
+    if case.state.datasets[consent.dataset].version != consent.version:
+        came = "another version is declared since then: consent again"
+    elif case.facts.versions.get(consent.dataset) is None:
+        came = "it is not here: `comity data add` it again"
+    elif case.facts.versions[consent.dataset] != consent.version:
+        here = case.facts.versions[consent.dataset]
+        came = f"here it is version {here[:8]}: declare the new version and consent again"
+    elif named is not None and named.version not in ("", consent.version):
+        came = (
+            f"site.toml lets version {named.version[:8]} be used: let the owner name this one there"
+        )
+    else:
+        return None
+    return Reason(Rule.VERSION_NOT_DECLARED, expected + came)
+
+
+def _participants(case: Case) -> Reason | None:
+    plan = case.study.register.plan
+    if plan.survivors_min < case.policy.survivors_min:
+        return _forbidden(
+            f"survivors_min = {case.policy.survivors_min}, the plan's is {plan.survivors_min}",
+            "lower it here, or ask for another plan",
+        )
+    if case.consent is not None and case.consent.exposed and not case.policy.exposed:
+        return _forbidden("exposed = false, but the consent accepts exposure", "consent again")
+    return None
+
+
+def _budget(case: Case) -> Reason | None:
+    consent = case.consent
+    if consent is not None and case.state.datasets[consent.dataset].has_budget:
+        return Reason(
+            Rule.BUDGET_WITHOUT_EVENTS,
+            f"{consent.dataset} has a privacy budget, and studies of this version declare no"
+            " privacy events: declare it without one, if that is meant",
+        )
+    return None
+
+
+def _sizes(case: Case) -> Reason | None:
+    plan, policy = case.study.register.plan, case.policy
+    for name, asked, most in (
+        ("rounds_max", plan.rounds_max, policy.rounds_max),
+        ("parameters_max", plan.words, policy.parameters_max),
+    ):
+        if asked > most:
+            return _forbidden(
+                f"{name} = {most}, the plan's number is {asked}",
+                "raise it here, or ask for another plan",
+            )
+    return None
+
+
+def _records(case: Case) -> Reason | None:
+    consent = case.consent
+    named = None if consent is None else case.policy.dataset.get(consent.dataset)
+    if consent is None or named is None or not named.records_min:
+        return None
+    rows = (case.facts.records or {}).get(consent.dataset, 0)
+    if rows < named.records_min:
+        return _forbidden(
+            f"records_min = {named.records_min} of {consent.dataset}, the file has fewer rows",
+            "lower it here, or declare more rows",
+        )
+    return None
+
+
+def _rate(case: Case) -> Reason | None:
+    most = case.policy.rounds_per_day_max
+    if _rounds_since(case, case.facts.now_s - DAY_S) >= most:
+        return _forbidden(
+            f"rounds_per_day_max = {most}, and there were as many in the last 24 hours",
+            "it goes on by itself when the oldest of them is a day ago",
+        )
+    return None
+
+
+def _hours(case: Case) -> Reason | None:
+    if not begins_now(case.policy, case.facts.now_s):
+        return Reason(
+            Rule.OUTSIDE_HOURS,
+            f"site.toml lets work begin at {case.policy.hours} only: it goes on by itself then",
+        )
+    return None
+
+
+def _sandbox(case: Case) -> Reason | None:
+    missing = sorted(case.policy.walls - case.facts.walls)
+    if missing:
+        return Reason(
+            Rule.SANDBOX_MISSING,
+            f"site.toml demands what this machine cannot keep up around a study:"
+            f" {', '.join(missing)}; `comity doctor` says why: mend it, or let the owner take"
+            " it out of sandbox",
+        )
+    return None
+
+
+def _people(case: Case) -> Reason | None:
+    if case.facts.yes == "study":
+        return None
+    code = case.study.register.plan.code
+    unsure = [each.why for each in case.terms if each.fit is Fit.ASK]
+    if case.policy.studies == "ask":
+        why = 'studies = "ask" in site.toml, and no person of this site has said yes'
+    elif unsure:
+        why = f"only a person can tell whether it fits the data set's terms: {'; '.join(unsure)}"
+    elif case.policy.studies == "first-time" and case.facts.yes != "code":
+        why = f"no person has let code {code[:8]} use this version of the data before"
+    elif case.policy.studies == "auto" and code not in case.policy.code:
+        why = f'studies = "auto" holds for listed code, and {code[:8]} is not in code of site.toml'
+    else:
+        return None
+    return Reason(
+        Rule.WAITS_FOR_PERSON,
+        f"study {case.study.register.name} waits for a person: {why};"
+        f" `comity consent give {case.study.id[:12]}`",
+    )
+
+
+STEPS: Final[tuple[Step, ...]] = (
+    Step("head", _head, "run"),
+    Step("study", _study, "run"),
+    Step("consent", _consented, "consent"),
+    Step("use", _use, "consent"),
+    Step("code", _code, "consent"),
+    Step("version", _version, "consent"),
+    Step("participants", _participants, "consent"),
+    Step("budget", _budget, "consent"),
+    Step("sizes", _sizes, "consent"),
+    Step("records", _records, "use"),
+    Step("rate", _rate, "run"),
+    Step("hours", _hours, "use"),
+    Step("sandbox", _sandbox, "use"),
+    Step("people", _people, "consent"),
+)
+"""All questions, in their order (governance A6)."""
+
+
+def judge(case: Case, at: Literal["run", "use", "consent"]) -> Iterator[Verdict]:
+    """What each step that concerns this moment says, in their order; lazily, so that a first
+    reason costs no more than it must."""
+    order = ("consent", "use", "run")
+    for step in STEPS:
+        if order.index(step.at) <= order.index(at):
+            yield Verdict(step.name, step.judge(case))
+
+
+def first_refusal(case: Case, at: Literal["run", "use", "consent"]) -> tuple[str, Reason] | None:
+    """The first step that refuses, by name, and its reason; None when all let the study pass."""
+    for verdict in judge(case, at):
+        if verdict.reason is not None:
+            return verdict.step, verdict.reason
+    return None
 
 
 def check_run(
@@ -76,53 +335,36 @@ def check_run(
     """Whether the study may run on my data now; returns when it may.
 
     Raises:
-        Refused: with the first rule that fails, in this order: the study is registered and not
-            finished, and I have not left it (NO_SUCH_THING, WRONG_PARTY); my consent is in force
-            (NO_CONSENT, VERSION_NOT_DECLARED, BUDGET_WITHOUT_EVENTS); the code is the plan's and
-            allowed here (SITE_FORBIDS); the data are the version I consented to
-            (VERSION_NOT_DECLARED); exposure, smallest sum, number of rounds (SITE_FORBIDS); the
-            sandbox (SANDBOX_MISSING).
+        Refused: with the first rule that fails, in the order of `STEPS`; NO_SUCH_THING when no
+            such study is registered.
     """
-    study = _study(state, me, study_id)
-    check_data_use(state, me, study, policy, facts)
-    consent = study.consents[me]
-    if consent.exposed and not policy.exposed:
-        raise _forbidden("exposed = false, but the consent accepts exposure", "consent again")
-    _check_sizes(study, policy)
-    if policy.sandbox == "require" and not facts.sandboxed:
-        raise Refused(
-            Rule.SANDBOX_MISSING,
-            'site.toml says sandbox = "require", and this machine cannot confine a study fully: '
-            "`comity status` says what is missing",
-        )
+    study = state.studies.get(study_id)
+    if study is None:
+        raise Refused(Rule.NO_SUCH_THING, f"no study {study_id[:8]} is registered in this commons")
+    _check(case_of(state, me, study, policy, facts), "run")
 
 
 def check_data_use(
     state: State, me: MemberId, study: Study, policy: SitePolicy, facts: LocalFacts
 ) -> None:
-    """Whether the study's code may read my data at all, in a round or beside one.
+    """Whether the study's code may read my data at all, beside a round.
 
     Raises:
-        Refused: NO_CONSENT, VERSION_NOT_DECLARED, BUDGET_WITHOUT_EVENTS, SITE_FORBIDS, as in
-            `check_run`.
+        Refused: as `check_run`, without the steps that are about rounds only.
     """
-    missing = consent_rule(state, study, me)
-    if missing is not None:
-        raise Refused(
-            missing,
-            f"this site has no consent in force for study {study.register.name}: "
-            "its data owner gives it with `comity consent give`",
-        )
-    _check_code(study, policy, facts)
-    consent = study.consents[me]
-    here = facts.versions.get(consent.dataset)
-    if here != consent.version:
-        came = "it is not here" if here is None else f"here it is version {here[:8]}"
-        raise Refused(
-            Rule.VERSION_NOT_DECLARED,
-            f"expected {consent.dataset} in version {consent.version[:8]}, as consented; {came}: "
-            "declare the new version and consent again",
-        )
+    _check(case_of(state, me, study, policy, facts), "use")
+
+
+def case_of(
+    state: State, me: MemberId, study: Study, policy: SitePolicy, facts: LocalFacts
+) -> Case:
+    """The case of a study with this site's own consent, as it stands in the log."""
+    return Case(state, me, study, study.consents.get(me), policy, facts)
+
+
+def fit_in(case: Case) -> Fit:
+    """How the study fits the terms of the data set, all in all."""
+    return fit_of(case.terms)
 
 
 def check_open_time(opened_time_s: int, now_s: int) -> None:
@@ -141,41 +383,27 @@ def check_open_time(opened_time_s: int, now_s: int) -> None:
         )
 
 
-def _study(state: State, me: MemberId, study_id: StatementId) -> Study:
-    study = state.studies.get(study_id)
-    if study is None:
-        raise Refused(Rule.NO_SUCH_THING, f"no study {study_id[:8]} is registered in this commons")
-    if study.finished:
-        raise Refused(Rule.NO_SUCH_THING, f"study {study.register.name} has all its rounds")
-    if me in study.left:
-        raise Refused(Rule.WRONG_PARTY, f"this site left study {study.register.name}: enrol again")
-    return study
+def _check(case: Case, at: Literal["run", "use"]) -> None:
+    found = first_refusal(case, at)
+    if found is not None:
+        step, reason = found
+        raise Refused(reason.rule, f"the gate of this site stops at {step}: {reason.why}")
 
 
-def _check_code(study: Study, policy: SitePolicy, facts: LocalFacts) -> None:
-    code = study.register.plan.code
-    if facts.code != code:
-        raise _forbidden(
-            f"the study is registered with code {code[:8]}, the file here is {facts.code[:8]}",
-            "fetch the registered file",
-        )
-    if policy.code and code not in policy.code:
-        raise _forbidden(f"code {code[:8]} is not in its list", "review it, then list its digest")
+def _rounds_since(case: Case, since_s: int) -> int:
+    """Attempts of all studies after a moment in which this site's data were at work; without the
+    live one of this study, which the question is about."""
+    started: list[Started] = []
+    for study in case.state.studies.values():
+        started += [each.started for each in study.ended if each.started is not None]
+        if study.id != case.study.id and study.current is not None:
+            live = started_of(study.current)
+            started += [live] if live is not None else []
+    return sum(
+        each.opened.time_s > since_s and each.opened.seat(case.me) in each.participants
+        for each in started
+    )
 
 
-def _check_sizes(study: Study, policy: SitePolicy) -> None:
-    plan = study.register.plan
-    if plan.survivors_min < policy.survivors_min:
-        raise _forbidden(
-            f"survivors_min = {policy.survivors_min}, the plan's is {plan.survivors_min}",
-            "lower it here, or ask for another plan",
-        )
-    if plan.rounds_max > policy.rounds_max:
-        raise _forbidden(
-            f"rounds_max = {policy.rounds_max}, the plan's is {plan.rounds_max}",
-            "raise it here, or ask for another plan",
-        )
-
-
-def _forbidden(what: str, next_step: str) -> Refused:
-    return Refused(Rule.SITE_FORBIDS, f"this site's policy forbids the study: {what}; {next_step}")
+def _forbidden(what: str, next_step: str) -> Reason:
+    return Reason(Rule.SITE_FORBIDS, f"this site's policy forbids the study: {what}; {next_step}")

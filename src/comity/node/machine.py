@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, final
+from typing import Protocol, final
 
 from comity.learning.study import StudyCard
 from comity.node.clients import Connect
@@ -22,6 +22,7 @@ from comity.node.sandbox import Sandbox
 from comity.node.sandbox_wire import Checked, Request, Result
 from comity.storage.database import pass_by
 from comity.storage.ports import Hook
+from comity.values import SandboxPolicy
 
 
 class StudyProcess(Protocol):
@@ -107,7 +108,7 @@ class StartStudy(Protocol):
         data_path: Path | None,
         work_dir: Path,
         *,
-        policy: Literal["require", "warn"] = "require",
+        policy: SandboxPolicy = "require",
         limits: Limits | None = None,
     ) -> StudyProcess:
         """No study code has run when this returns."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from comity.aggregation import linear_check, sharing
 from comity.commons.charter import commons_id, parse_charter
-from comity.commons.gate import parse_site
 from comity.errors import Misconfigured
 from comity.learning.steps import flush_to_zero_fault
 from comity.node.addresses import followed_url
@@ -17,6 +16,7 @@ from comity.node.relaying import Relay
 from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.node.settings import authorities, read_node_settings
+from comity.node.site_file import SiteFile
 from comity.node.station import Clock, Station, system_clock
 from comity.storage.blobs import FileBlobStore
 from comity.storage.journal import SqliteJournal
@@ -49,8 +49,8 @@ def open_station(
         raise Misconfigured(
             f"no {charter_path}: copy the signed charter there with `comity commons join`"
         ) from error
-    site_path = folder / "site.toml"
-    site = parse_site(site_path.read_text(encoding="utf-8") if site_path.exists() else "")
+    policy = SiteFile(folder)
+    policy.now()
     member = MemberId(settings.member)
     if member not in {founder.id for founder in charter.founders}:
         raise Misconfigured(f"node.toml: member {member} is not a founder in the charter")
@@ -81,7 +81,7 @@ def open_station(
         member,
         keys,
         settings,
-        site,
+        policy,
         replica,
         journal,
         blobs,

@@ -17,11 +17,12 @@ import msgspec
 from msgspec import Struct
 
 from comity.commons.fold import next_link
-from comity.commons.state import Dataset
+from comity.commons.state import Consent, Dataset
 from comity.errors import Misconfigured, Refused, Rule
 from comity.node.evaluating import Evaluation as Evaluation
 from comity.node.evaluating import evaluate as evaluate
 from comity.node.failures import failures as failures
+from comity.node.gating import check_consent, forget_yes, remember_yes
 from comity.node.lookup import find_proposal, find_study
 from comity.node.pages import log_entries as log_entries
 from comity.node.pages import logged as logged
@@ -36,6 +37,7 @@ from comity.node.releasing import release_motion
 from comity.node.releasing import write_release as write_release
 from comity.node.reports import anchor as anchor
 from comity.node.reports import status as status
+from comity.node.standing import give_of
 from comity.node.station import Station
 from comity.statements.entries import Body
 from comity.statements.governing import (
@@ -46,7 +48,6 @@ from comity.statements.governing import (
     proposal_of,
 )
 from comity.statements.studies import (
-    ConsentGive,
     ConsentRefuse,
     ConsentWithdraw,
     DatasetDeclare,
@@ -138,7 +139,8 @@ def register_parts(
     charter = station.replica.state.charter
     plan = plan_of(parts, charter, terms or PlanTerms())
     title = parts.card.title
-    body = StudyRegister(name=_slug(name or parts.card.name), plan=plan, title=title)
+    called = _slug(name or parts.card.name)
+    body = StudyRegister(name=called, plan=plan, title=title, use=parts.card.use)
     for blob, place in parts.blobs.items():
         station.blobs.adopt(place, blob)
     return say_once(station, body, body.name)
@@ -186,7 +188,8 @@ def give_consent(
         exposed: accept that absences of others may show nearly this site's update.
     Raises:
         Refused: NO_SUCH_THING; WRONG_PARTY; VERSION_NOT_DECLARED when the file has changed;
-            SITE_FORBIDS when `site.toml` does not let this site be exposed.
+            SITE_FORBIDS when `site.toml` does not let this site be exposed; or what else the gate
+            says of it (commons/gate.py).
     """
     state = station.replica.state
     found = find_study(state, study)
@@ -202,17 +205,19 @@ def give_consent(
         raise Refused(
             Rule.SITE_FORBIDS,
             "site.toml says exposed = false: this site waits rather than be exposed; consent"
-            " without --exposed, or change site.toml and restart the node",
+            " without --exposed, or change site.toml",
         )
-    body = ConsentGive(
-        dataset=declared.id, exposed=exposed, study=found.id, version=declared.version
-    )
-    return say_once(station, body, found.register.name)
+    wanted = Consent(dataset=declared.id, version=declared.version, exposed=exposed)
+    check_consent(station, found, wanted, person=True)
+    # Die after this line: the yes is remembered and was never said; nothing runs by it.
+    remember_yes(station, found, wanted)
+    return say_once(station, give_of(found.id, wanted), found.register.name)
 
 
 def refuse_consent(station: Station, study: str, *, reason: str = "") -> Said:
     """Say no to a study; ends a yes as a withdrawal does. Raises Refused."""
     found = find_study(station.replica.state, study)
+    forget_yes(station, found)
     body = ConsentRefuse(study=found.id, reason=_text("reason", reason))
     return say_once(station, body, found.register.name)
 
@@ -220,6 +225,7 @@ def refuse_consent(station: Station, study: str, *, reason: str = "") -> Said:
 def withdraw_consent(station: Station, study: str, *, reason: str = "") -> Said:
     """Take a yes back; what is committed already may still be in a sum. Raises Refused."""
     found = find_study(station.replica.state, study)
+    forget_yes(station, found)
     body = ConsentWithdraw(study=found.id, reason=_text("reason", reason))
     return say_once(station, body, found.register.name)
 
