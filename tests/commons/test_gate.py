@@ -24,11 +24,11 @@ from comity.commons.gate import (
     judge,
 )
 from comity.commons.site import DatasetPolicy, SitePolicy, begins_now, parse_site
-from comity.commons.state import State
 from comity.errors import Refused, Rule
 from comity.statements.studies import ConsentWithdraw, DatasetDeclare, StudyLeave, UseTerms
 from comity.values import DAY_S, WALLS, DatasetId, MemberId, StatementId
-from tests.worlds import FIRST_S, World, digest, plan_of
+from tests.commons.rounds_world import Rounds
+from tests.worlds import FIRST_S, World, digest
 
 ROWS = DatasetId("data-of-member-b")
 ME = MemberId("member-b")
@@ -40,6 +40,7 @@ FACTS = LocalFacts(
     now_s=FIRST_S,
     final_size=10**6,
     yes="study",
+    records={ROWS: 9},
 )
 
 
@@ -132,7 +133,7 @@ FAILURES: dict[str, tuple[str, Rule, Callable[[Here], None]]] = {
     "few rows": (
         "records",
         Rule.SITE_FORBIDS,
-        lambda s: (pin(s, records_min=10), s.know(records={ROWS: 9}))[0],
+        lambda s: pin(s, records_min=10),
     ),
     "day": ("hours", Rule.OUTSIDE_HOURS, lambda s: s.site(hours="20:00-06:00 UTC")),
     "weak machine": (
@@ -147,8 +148,7 @@ FAILURES: dict[str, tuple[str, Rule, Callable[[Here], None]]] = {
 
 def test_what_the_owner_consented_to_may_run() -> None:
     site = here(use=UseTerms(purpose="health"))
-    pin(site, use=HEALTH, version=digest("1"), until="2999-01-01", records_min=3)
-    site.know(records={ROWS: 3})
+    pin(site, use=HEALTH, version=digest("1"), until="2999-01-01", records_min=9)
     site.site(code=(digest("code"),), hours="08:00-09:00 UTC", sandbox=("network", "limits"))
     assert FIRST_S % DAY_S == 8 * 3_600, "the world begins at eight in the morning"
     assert site.stopped is None
@@ -213,30 +213,33 @@ def test_a_consent_to_exposure_needs_a_policy_that_allows_it() -> None:
     assert site.stopped is None
 
 
-def test_beside_rounds_a_finished_study_may_still_be_evaluated_but_not_without_consent() -> None:
-    site = here()
-    finish(site)
-    study = site.world.state.studies[site.study]
-    check_data_use(site.world.state, ME, study, site.policy, site.facts)
-    withdraw(site)
-    study = site.world.state.studies[site.study]
-    with pytest.raises(Refused) as refused:
-        check_data_use(site.world.state, ME, study, site.policy, site.facts)
-    assert refused.value.rule is Rule.NO_CONSENT
+def test_beside_rounds_a_finished_study_may_be_evaluated_and_only_with_consent() -> None:
+    for bend, refused in ((finish, None), (withdraw, Rule.NO_CONSENT)):
+        site = here()
+        bend(site)
+        study = site.world.state.studies[site.study]
+        try:
+            check_data_use(site.world.state, ME, study, site.policy, site.facts)
+            rule = None
+        except Refused as error:
+            rule = error.rule
+        assert rule is refused
 
 
 def test_no_more_rounds_in_a_day_than_the_owner_allows() -> None:
     """Counted are attempts that started with this site, in all studies, in the last 24 hours."""
-    site = here()
-    site.site(rounds_per_day_max=2)
-    site.world.accept(site.study, "model 1")
+    rounds = Rounds.of(5, rounds_max=3)
+    rounds.settle()
+    assert len(rounds.study.results) == 3
+    other = rounds.world.register(rounds.world.members[0], "other")
+    rounds.world.enrol(ME, other)
+    site = Here(rounds.world, other, facts=replace(FACTS, now_s=rounds.world.now_s))
+    site.site(rounds_per_day_max=4)
     assert site.stopped is None
-    site.world.accept(site.study, "model 2")
-    assert _participations(site.world.state) == 0, "made-up results have no attempts"
-
-
-def _participations(state: State) -> int:
-    return sum(len(study.ended) for study in state.studies.values())
+    site.site(rounds_per_day_max=3)
+    assert site.stopped == ("rate", Rule.SITE_FORBIDS)
+    site.know(now_s=rounds.world.now_s + DAY_S)
+    assert site.stopped is None
 
 
 @pytest.mark.parametrize(
@@ -300,6 +303,3 @@ def test_a_round_opened_by_a_clock_too_far_from_mine_is_refused(apart_s: int) ->
     with pytest.raises(Refused, match="301 s") as refused:
         check_open_time(FIRST_S + apart_s, FIRST_S)
     assert refused.value.rule is Rule.CLOCK_APART
-
-
-__all__ = ["plan_of"]

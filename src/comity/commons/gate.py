@@ -10,7 +10,7 @@ line of `STEPS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, final
 
 from comity.commons.attempts import Started, started_of
@@ -44,7 +44,7 @@ class LocalFacts:
     final_size: int
     yes: Yes = ""
     halted: str = ""
-    records: Mapping[DatasetId, int] | None = None
+    records: Mapping[DatasetId, int] = field(default_factory=dict)
 
 
 @final
@@ -231,7 +231,7 @@ def _records(case: Case) -> Reason | None:
     named = None if consent is None else case.policy.dataset.get(consent.dataset)
     if consent is None or named is None or not named.records_min:
         return None
-    rows = (case.facts.records or {}).get(consent.dataset, 0)
+    rows = case.facts.records.get(consent.dataset, 0)
     if rows < named.records_min:
         return _forbidden(
             f"records_min = {named.records_min} of {consent.dataset}, the file has fewer rows",

@@ -104,7 +104,7 @@ def evaluation_task(station: Station, study: str) -> EvaluationTask:
         code=file_digest(code),
         versions={consent.dataset: local.version_now()},
         walls=frozenset(WALLS),  # which hold is asked of the process itself, before it reads data
-        records=records_asked(station, consent),
+        records=records_asked(station, consent, station.site),
     )
     check_data_use(station.replica.state, station.member, found, station.site, here)
     files = model_files(station, found)

@@ -41,15 +41,20 @@ def facts(
     code: Digest,
     versions: Mapping[DatasetId, Digest],
     walls: frozenset[Wall],
-    records: Mapping[DatasetId, int] | None = None,
+    records: Mapping[DatasetId, int],
+    final_size: int | None = None,
 ) -> LocalFacts:
-    """The facts of a moment at which a study's code would run here."""
+    """The facts of a moment at which a study's code would run here.
+
+    Args:
+        final_size: of another log than this node's own copy; None for that.
+    """
     return LocalFacts(
         code=code,
         versions=versions,
         walls=walls,
         now_s=station.clock(),
-        final_size=station.replica.final_size,
+        final_size=station.replica.final_size if final_size is None else final_size,
         yes=yes_of(station, study, consent),
         halted=station.halted,
         records=records,
@@ -63,19 +68,28 @@ def check_consent(station: Station, study: Study, consent: Consent, *, person: b
         Refused: with the first rule of the gate that fails, of those that concern a consent; the
             data are taken to lie here as declared. Misconfigured: the policy cannot be read.
     """
-    declared = station.replica.state.datasets[consent.dataset].version
+    yes: Yes = "study" if person else yes_of(station, study, consent)
+    found = first_refusal(supposed_case(station, study, consent, yes), "consent")
+    if found is not None:
+        raise Refused(found[1].rule, found[1].why)
+
+
+def supposed_case(station: Station, study: Study, consent: Consent | None, yes: Yes) -> Case:
+    """The case of a consent, given or not: the data are taken to lie here as it says, the study's
+    file to be the registered one, and every wall to hold.
+
+    Raises:
+        Misconfigured: the policy cannot be read.
+    """
     here = LocalFacts(
         code=study.register.plan.code,
-        versions={consent.dataset: declared},
+        versions={} if consent is None else {consent.dataset: consent.version},
         walls=frozenset(WALLS),
         now_s=station.clock(),
         final_size=station.replica.final_size,
-        yes="study" if person else yes_of(station, study, consent),
+        yes=yes,
     )
-    case = Case(station.replica.state, station.member, study, consent, station.site, here)
-    found = first_refusal(case, "consent")
-    if found is not None:
-        raise Refused(found[1].rule, found[1].why)
+    return Case(station.replica.state, station.member, study, consent, station.site, here)
 
 
 def rows_of(path: Path) -> int:

@@ -23,6 +23,7 @@ from comity.aggregation.ring import Quantiser
 from comity.aggregation.stages import Started
 from comity.commons.attempts import Opened
 from comity.commons.attempts import Started as StartedFact
+from comity.commons.site import SitePolicy
 from comity.commons.state import Consent, State, Study
 from comity.commons.studies import consent_rule
 from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
@@ -182,14 +183,8 @@ class Practice:
     def walls(self) -> frozenset[Wall]:
         """What this machine keeps up around a study; asked once, of a process without one."""
         if self._walls is None:
-            nothing = self._station.work / "nothing.py"
-            nothing.write_text("", encoding="utf-8")
             place = self._station.folder / "sandbox" / "probe"
-            limits = site_limits(self._station)
-            start = self._station.machine.start_study
-            probe = start(nothing, None, place, policy="warn", limits=limits)
-            self._walls = probe.isolation.walls
-            probe.close()
+            self._walls = probe(self._station, place, self._station.site)
         return self._walls
 
     def declared_weight(self, study: Study) -> int | None:
@@ -311,18 +306,35 @@ class Practice:
         return sandbox, card
 
 
+def probe(station: Station, place: Path, site: SitePolicy) -> frozenset[Wall]:
+    """What holds around a process here under the limits of a policy; it has no study and no data.
+
+    Args:
+        place: a folder of this call's own.
+    """
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    nothing = place / "nothing.py"
+    nothing.write_text("", encoding="utf-8")
+    limits = limits_of(site, float(station.settings.train_s_max))
+    process = station.machine.start_study(
+        nothing, None, place / "work", policy="warn", limits=limits
+    )
+    process.close()
+    return process.isolation.walls
+
+
 def site_limits(station: Station) -> Limits:
     """What the site's policy and settings let the process of a study use."""
     return limits_of(station.site, float(station.settings.train_s_max))
 
 
-def records_asked(station: Station, consent: Consent) -> Mapping[DatasetId, int]:
-    """Rows of the data set of a consent, where the site's policy names a least number.
+def records_asked(station: Station, consent: Consent, site: SitePolicy) -> Mapping[DatasetId, int]:
+    """Rows of the data set of a consent, where the policy names a least number.
 
     Raises:
         Misconfigured: they cannot be counted.
     """
-    named = station.site.dataset.get(consent.dataset)
+    named = site.dataset.get(consent.dataset)
     if named is None or not named.records_min:
         return {}
     return {consent.dataset: rows_of(Path(local_dataset(station, consent.dataset).path))}

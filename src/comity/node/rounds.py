@@ -173,7 +173,7 @@ class Rounds:
             code=code,
             versions=versions,
             walls=self._practice.walls(),
-            records=records_asked(station, consent) if consent is not None else None,
+            records={} if consent is None else records_asked(station, consent, station.site),
         )
 
     def say_ready(self, duty: SayReady) -> None:

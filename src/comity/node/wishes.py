@@ -17,13 +17,13 @@ import msgspec
 from msgspec import Struct
 
 from comity.commons.fold import next_link
-from comity.commons.state import Consent, Dataset
+from comity.commons.state import Consent
 from comity.errors import Misconfigured, Refused, Rule
 from comity.node.evaluating import Evaluation as Evaluation
 from comity.node.evaluating import evaluate as evaluate
 from comity.node.failures import failures as failures
-from comity.node.gating import check_consent, forget_yes, remember_yes
-from comity.node.lookup import find_proposal, find_study
+from comity.node.gating import check_consent, forget_yes, remember_yes, yes_of
+from comity.node.lookup import find_proposal, find_study, own_dataset
 from comity.node.pages import log_entries as log_entries
 from comity.node.pages import logged as logged
 from comity.node.pages import prove_entry as prove_entry
@@ -193,7 +193,7 @@ def give_consent(
     """
     state = station.replica.state
     found = find_study(state, study)
-    declared = _own_dataset(station, dataset)
+    declared = own_dataset(state, station.member, dataset)
     here = local_dataset(station, declared.id).version_now()
     if here != declared.version:
         raise Refused(
@@ -209,6 +209,13 @@ def give_consent(
         )
     wanted = Consent(dataset=declared.id, version=declared.version, exposed=exposed)
     check_consent(station, found, wanted, person=True)
+    if found.consents.get(station.member) == wanted and yes_of(station, found, wanted) != "study":
+        remember_yes(station, found, wanted)
+        raise Refused(
+            Rule.SAID_BEFORE,
+            "the policy of this site gave this consent already; that a person agrees is remembered"
+            " now, and there is nothing more to say",
+        )
     # Die after this line: the yes is remembered and was never said; nothing runs by it.
     remember_yes(station, found, wanted)
     return say_once(station, give_of(found.id, wanted), found.register.name)
@@ -298,29 +305,6 @@ def answer_objections(station: Station, proposal: str, answer: str) -> Said:
 
 
 # -- inside ---------------------------------------------------------------------------------------
-
-
-def _own_dataset(station: Station, dataset: str | None) -> Dataset:
-    mine = {
-        known.id: known
-        for known in station.replica.state.datasets.values()
-        if known.owner == station.member
-    }
-    if dataset is None and len(mine) == 1:
-        return next(iter(mine.values()))
-    if dataset is None:
-        raise Refused(
-            Rule.NO_SUCH_THING,
-            f"this site has {len(mine)} declared data sets, so say which one with --dataset"
-            if mine
-            else "this site has declared no data set: run `comity data add` first",
-        )
-    if dataset not in mine:
-        raise Refused(
-            Rule.NO_SUCH_THING,
-            f"this site has declared no data set {dataset[:64]!r}: run `comity data add` first",
-        )
-    return mine[DatasetId(dataset)]
 
 
 def say_once(station: Station, body: Body, about: str) -> Said:
