@@ -13,9 +13,6 @@ import msgspec
 import pytest
 
 from comity.commons.gate import (
-    STEPS,
-    Case,
-    LocalFacts,
     case_of,
     check_data_use,
     check_open_time,
@@ -23,6 +20,7 @@ from comity.commons.gate import (
     first_refusal,
     judge,
 )
+from comity.commons.gate_steps import STEPS, Case, LocalFacts
 from comity.commons.site import DatasetPolicy, SitePolicy, begins_now, parse_site
 from comity.errors import Refused, Rule
 from comity.statements.studies import ConsentWithdraw, DatasetDeclare, StudyLeave, UseTerms

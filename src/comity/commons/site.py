@@ -31,6 +31,7 @@ from comity.values import (
     DatasetId,
     SandboxPolicy,
     Wall,
+    is_slug,
     walls_of,
 )
 
@@ -136,6 +137,11 @@ def _policy_of(said: Mapping[str, Any]) -> SitePolicy:
     tables = said.get("dataset", {})
     if isinstance(tables, dict):
         for name, table in tables.items():
+            if not is_slug(name):
+                raise Misconfigured(
+                    f"dataset.{name[:64]}: a data set is named as in `comity data add`, with a-z,"
+                    " 0-9, hyphens and dots"
+                )
             fault = _dataset_fault(_read(table, DatasetPolicy, f"dataset.{name}."))
             if fault is not None:
                 raise Misconfigured(f"dataset.{name}.{fault}")

@@ -20,7 +20,7 @@ def line_of(text: str, complaint: str) -> str:
     here: list[str] = []
     beginning = ""
     for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[+\s*([A-Za-z0-9_.\"'-]+)\s*\]", line)
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line)
         if header:
             here = re.sub(r"[\"']", "", header[1]).split(".")
             if here == path:

@@ -11,7 +11,8 @@ from typing import Literal, final
 from msgspec import Struct
 
 from comity.commons.fold import suppose
-from comity.commons.gate import Case, Verdict, judge
+from comity.commons.gate import Verdict, judge
+from comity.commons.gate_steps import Case
 from comity.commons.site import SitePolicy
 from comity.commons.state import Consent, State, Study
 from comity.commons.use import MODIFIERS, PERMISSIONS, TermFit

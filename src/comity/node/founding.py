@@ -43,8 +43,8 @@ ID_BYTES_MAX: Final = 65_536
 _ID_SUFFIX: Final = ".id.json"
 
 SITE: Final = """\
-# Site policy: what this institution alone decides. Unknown settings are refused; docs/site-policy.md
-# explains each. The file is read again at each decision, so a change needs no restart.
+# Site policy: what this institution alone decides. Unknown settings are refused; each is explained
+# in docs/site-policy.md. It is read again at each decision, so a change needs no restart.
 format = "comity-site/1"
 
 # Who answers a request for consent: "ask", a person each time; "first-time", a person the first

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from comity.commons.gate import Case, LocalFacts, Yes, first_refusal
+from comity.commons.gate import first_refusal
+from comity.commons.gate_steps import Case, LocalFacts, Yes
 from comity.commons.site import SitePolicy
 from comity.commons.state import Consent, Study
 from comity.errors import Misconfigured, Refused

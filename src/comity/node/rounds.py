@@ -42,7 +42,8 @@ from comity.commons.duties import (
     SayStart,
 )
 from comity.commons.exposure import burned_set, exposed_by
-from comity.commons.gate import LocalFacts, check_open_time, check_run
+from comity.commons.gate import check_open_time, check_run
+from comity.commons.gate_steps import LocalFacts
 from comity.commons.phases import complainers
 from comity.commons.revealing import expected_close
 from comity.commons.state import Outcome, State, Study

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from comity.commons.gate import LocalFacts, check_run
+from comity.commons.gate import check_run
+from comity.commons.gate_steps import LocalFacts
 from comity.commons.rounds import expected_open
 from comity.commons.site import SitePolicy
 from comity.errors import Refused, Rule
