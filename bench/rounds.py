@@ -94,6 +94,7 @@ def measure_rounds(
     study = write_study(folder / "study.py", parameters, rounds)
     places = found_places(folder, [f"m{number:02}" for number in range(members)], table=TABLE)
     for place in places.all:
+        place.allow(study.read_text())
         write_keys(place.folder / "keys.pem", place.keys, passphrase=Unencrypted.ON_PURPOSE)
     with ExitStack() as running:
         host, nodes = _start(folder, places, running)

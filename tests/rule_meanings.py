@@ -93,6 +93,10 @@ SECTIONS: Final[tuple[tuple[str, tuple[Rule, ...]], ...]] = (
         "Only at a member's own node: it does not say the statement",
         (
             Rule.SITE_FORBIDS,
+            Rule.USE_MISMATCH,
+            Rule.CODE_NOT_ALLOWED,
+            Rule.OUTSIDE_HOURS,
+            Rule.WAITS_FOR_PERSON,
             Rule.SET_NEARLY_EQUAL,
             Rule.WORK_SUMMED_BEFORE,
             Rule.AMNESIA,
@@ -324,8 +328,26 @@ MEANINGS: Final[dict[Rule, tuple[str, str]]] = {
         "Its author is shown lying by its own statements.",
     ),
     Rule.SITE_FORBIDS: (
-        "`site.toml` does not allow it: the code, the size of the sum, the rounds, exposure.",
+        "`site.toml` does not allow it: the size of the sum, of the model or of the data set, the "
+        "rounds, exposure.",
         "The site's owner changes the policy, or the study asks for less.",
+    ),
+    Rule.USE_MISMATCH: (
+        "What the study is for is not what `site.toml` says the data set may be used for.",
+        "Refuse it; `comity consent simulate` shows each term. The owner may change the terms.",
+    ),
+    Rule.CODE_NOT_ALLOWED: (
+        "The study file is not the registered one, or not in the list `code` of `site.toml`.",
+        "Read the file; then the owner lists its digest.",
+    ),
+    Rule.OUTSIDE_HOURS: (
+        "`site.toml` lets no work begin at this time of the day.",
+        "Wait; give studies deadlines longer than the pause.",
+    ),
+    Rule.WAITS_FOR_PERSON: (
+        "Only a person of this site may say yes: `studies` in `site.toml` says so, or no rule can "
+        "tell whether the study fits the terms of the data set.",
+        "`comity consent list --waiting` shows what waits; `comity consent give` or `refuse`.",
     ),
     Rule.SET_NEARLY_EQUAL: (
         "The set of members differs from an earlier one by 1 to c+1 members that have not agreed "
@@ -355,8 +377,8 @@ MEANINGS: Final[dict[Rule, tuple[str, str]]] = {
         "Read from another member's mirror, and ask two members for a new anchor.",
     ),
     Rule.SANDBOX_MISSING: (
-        "This machine cannot confine a study's code as the site policy demands.",
-        'Use a newer kernel, or let the owner set `sandbox = "warn"` in `site.toml`.',
+        "This machine cannot keep up a wall around a study that the site policy demands.",
+        "`comity doctor` names it. Use a newer kernel, or let the owner demand less in `sandbox`.",
     ),
 }
 """For each rule: what it means, and what to do next."""

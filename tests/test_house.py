@@ -336,11 +336,12 @@ def test_every_rule_tag_and_exit_code_is_documented() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    pages = text_of(ROOT / "docs/operating.md") + text_of(ROOT / "docs/founding.md")
+    documents = ("operating", "founding", "site-policy")
+    pages = "".join(text_of(ROOT / f"docs/{each}.md") for each in documents)
     found = []
     for path in source():
         for node in _public(tree_of(path).body):
-            if re.search(r"Settings$|^SitePolicy$|^Charter$|^StudyBounds$", node.name):
+            if re.search(r"Settings$|^(Site|Dataset)Policy$|^Charter$|^StudyBounds$", node.name):
                 names = [part.target for part in node.body if isinstance(part, ast.AnnAssign)]
                 found += [
                     f"{place(path, node.lineno)}: {ast.unparse(name)}"

@@ -43,6 +43,7 @@ from comity.statements.studies import (
     StudyEnrol,
     StudyRegister,
     UpdateRule,
+    UseTerms,
 )
 from comity.statements.wire import Draft, sign
 from comity.values import (
@@ -250,10 +251,17 @@ class World:
         """What the state holds of it."""
         return self.state.studies[study_id]
 
-    def register(self, member: MemberId, name: str = "study", **changes: object) -> StatementId:
-        """Register a study; changes: fields of its plan."""
+    def register(
+        self,
+        member: MemberId,
+        name: str = "study",
+        *,
+        use: UseTerms | None = None,
+        **changes: object,
+    ) -> StatementId:
+        """Register a study; use: what it declares to be for; changes: fields of its plan."""
         plan = plan_of(len(self.members), **changes)
-        self.done(member, StudyRegister(name=name, plan=plan))
+        self.done(member, StudyRegister(name=name, plan=plan, use=use))
         return self.last_id
 
     def declare(self, member: MemberId, version: str = "1") -> DatasetId:

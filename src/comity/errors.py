@@ -101,6 +101,10 @@ class Rule(Enum):
     NOT_TRUTHFUL = "not-truthful"
     # only at a member's own node: it does not say the statement
     SITE_FORBIDS = "site-forbids"
+    USE_MISMATCH = "use-mismatch"
+    CODE_NOT_ALLOWED = "code-not-allowed"
+    OUTSIDE_HOURS = "outside-hours"
+    WAITS_FOR_PERSON = "waits-for-person"
     SET_NEARLY_EQUAL = "set-nearly-equal"
     WORK_SUMMED_BEFORE = "work-summed-before"
     AMNESIA = "amnesia"

@@ -11,7 +11,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from enum import Enum
-from typing import Final, NewType
+from typing import Final, Literal, NewType, get_args
 
 Digest = NewType("Digest", str)
 """SHA-256 as 64 lower-case hex digits."""
@@ -41,9 +41,27 @@ class PlainHttp(Enum):
     ON_PURPOSE = "on-purpose"
 
 
+Wall = Literal["network", "files", "processes", "limits", "gpu"]
+"""What may hold around a study's process: no network; no other files; no other processes; memory,
+time and files bounded; no graphics processor."""
+
+WALLS: Final[tuple[Wall, ...]] = get_args(Wall)
+
+SandboxPolicy = Literal["require", "warn"] | tuple[Wall, ...]
+"""Which walls must hold: all, none, or those listed."""
+
+
+def walls_of(policy: SandboxPolicy) -> frozenset[Wall]:
+    """The walls that must hold."""
+    if policy == "require":
+        return frozenset(WALLS)
+    return frozenset() if policy == "warn" else frozenset(policy)
+
+
 # patterns (msgspec searches, so they are anchored; \\Z, because $ would let a newline pass)
 DIGEST_PATTERN: Final = r"\A[0-9a-f]{64}\Z"
 SLUG_PATTERN: Final = r"\A[a-z0-9-]+(\.[a-z0-9-]+)*\Z"
+DISEASE_PATTERN: Final = r"\A[A-Z][A-Za-z]{1,15}:[0-9A-Za-z]{1,20}\Z"
 ADDRESS_PATTERN: Final = r"\A[!-~]+\Z"
 
 # limits of statements (log-and-provenance.md 1)
@@ -65,6 +83,8 @@ MEMBERS_MAX: Final = 200
 CHARTER_BYTES_MAX: Final = 1_048_576
 DATASETS_PER_MEMBER_MAX: Final = 1_000
 STUDIES_OPEN_PER_MEMBER_MAX: Final = 100
+SITE_BYTES_MAX: Final = 262_144
+DISEASES_MAX: Final = 64
 PROPOSALS_OPEN_PER_MEMBER_MAX: Final = 32
 APPLICATIONS_OPEN_MAX: Final = 32
 APPLICATION_OPEN_S: Final = 30 * 86_400

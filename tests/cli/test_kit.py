@@ -11,7 +11,7 @@ import pytest
 
 from comity.cli.kit import documents
 from comity.commons.charter import charter_bytes
-from comity.commons.gate import SitePolicy
+from comity.commons.site import SitePolicy
 from comity.errors import ExitCode
 from comity.node.settings import NodeSettings, write_node_settings
 from comity.values import MemberId
@@ -35,7 +35,12 @@ OTHER: dict[str, object] = {
     "peers": ("https://mirror.example:8450",),
     "code": ("ab" * 32,),
     "exposed": True,
-    "sandbox": "warn",
+    "dataset": {"rows.v1": {"use": "DUO:0000042", "records_min": 7}},
+    "hours": "20:00-06:00 UTC",
+    "parameters_max": 1_000,
+    "round_s_max": 1_800,
+    "rounds_per_day_max": 50,
+    "sandbox": ("network", "files"),
     "studies": "auto",
 }
 """Another value of each setting that is no number."""

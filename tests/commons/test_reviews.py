@@ -12,7 +12,8 @@ import pytest
 from comity.commons.attempts import Joining, Masking
 from comity.commons.charter import Charter, charter_fault
 from comity.commons.duties import AskReview, SayAbandon, duties, waiting_for
-from comity.commons.gate import LocalFacts, SitePolicy, check_run
+from comity.commons.gate import check_run
+from comity.commons.gate_steps import LocalFacts
 from comity.commons.opening import Waiting, expected_open
 from comity.commons.reviews import (
     PAUSE_AGAIN_S,
@@ -23,11 +24,12 @@ from comity.commons.reviews import (
     pauses,
     reviews_missing,
 )
+from comity.commons.site import SitePolicy
 from comity.commons.state import Void
 from comity.errors import Refused, Rule
 from comity.statements.rounds import RoundOpen
 from comity.statements.studies import Checklist, CodeReview, StudyPause, StudyResume
-from comity.values import DatasetId, MemberId, StatementId
+from comity.values import WALLS, DatasetId, MemberId, StatementId
 from tests.commons.rounds_world import Rounds
 from tests.worlds import World, charter_of, digest, found_body
 
@@ -240,7 +242,14 @@ def owed(world: World, member: MemberId) -> tuple[object, ...]:
 
 
 def gate(world: World, study: StatementId, member: MemberId) -> Rule | None:
-    facts = LocalFacts(digest("code"), {DatasetId(f"data-of-{member}"): digest("1")}, True)
+    facts = LocalFacts(
+        code=digest("code"),
+        versions={DatasetId(f"data-of-{member}"): digest("1")},
+        walls=frozenset(WALLS),
+        now_s=world.now_s,
+        final_size=world.state.size,
+        yes="study",
+    )
     try:
         check_run(world.state, member, study, SitePolicy(), facts)
     except Refused as refused:

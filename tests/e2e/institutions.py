@@ -32,7 +32,6 @@ from tests.e2e.small_study import table_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 240.0
-SITE = 'studies = "auto"\nsandbox = "warn"\n'
 NOT_YET = frozenset({Rule.NO_SUCH_THING, Rule.NOT_DECIDED, Rule.HEAD_UNKNOWN})
 """What is refused only until more of the log is there."""
 
@@ -148,7 +147,7 @@ class Institutions:
     @staticmethod
     def made(root: Path, count: int) -> Institutions:
         """Folders, keys and charter of m0, m1, ...; m0 hosts. Nothing runs."""
-        places = found_places(root, [f"m{n}" for n in range(count)], table=b"x\n1\n", site=SITE)
+        places = found_places(root, [f"m{n}" for n in range(count)], table=b"x\n1\n")
         made = Institutions(places, [Institution(place) for place in places.all])
         for number, each in enumerate(made.all):
             each.place.table.write_bytes(table_of(number))
@@ -180,6 +179,7 @@ class Institutions:
     def register(self, text: str, *, phase_s: int = 60, train_s: int = 120) -> None:
         """Declare everybody's table, register the study; consent is automatic."""
         for each in self.all:
+            each.place.allow(text)
             each.ask(DeclareDataset(f"rows-{each.member}", str(each.place.table)), object)
         declared = len(self.all)
         self.until(lambda: self._declared() == declared, "data sets")

@@ -24,9 +24,16 @@ from comity.node.settings import NodeSettings, write_node_settings
 from comity.node.station import Station
 from comity.statements.governing import KeySet, PublicKeys
 from comity.statements.keysets import key_set_digest
-from comity.values import MemberId
+from comity.values import MemberId, sha256
 
 SITE = 'studies = "auto"\nsandbox = "warn"\n'
+"""A yes by itself for listed code, of which there is none yet: see `Place.allow`."""
+
+
+def auto_site(*texts: str) -> str:
+    """A site policy that says yes by itself to these study files, and to no others."""
+    digests = ", ".join(f'"{sha256(text.encode())}"' for text in texts)
+    return f"{SITE}code = [{digests}]\n"
 
 
 @dataclass
@@ -37,6 +44,13 @@ class Place:
     folder: Path
     keys: MemberKeys
     table: Path
+
+    def allow(self, *texts: str) -> None:
+        """Let its site policy say yes by itself to these study files, and to no others."""
+        site = self.folder / "site.toml"
+        kept = [line for line in site.read_text().splitlines() if not line.startswith("code")]
+        listed = auto_site(*texts).removeprefix(SITE).splitlines()
+        site.write_text("\n".join((*listed, *kept, "")))
 
     def open(self, url: str) -> Station:
         """Its station, towards a host."""

@@ -38,7 +38,7 @@ from comity.statements.entries import Body, Statement
 from comity.statements.rounds import RoundAbandon, RoundOpen
 from comity.statements.wire import Draft, read, sign
 from comity.storage.ports import Attempt
-from comity.values import NOTHING, MemberId, Seat, StatementId
+from comity.values import NOTHING, WALLS, MemberId, Seat, StatementId
 from tests.e2e.places import Place, Places
 
 START_S = 1_790_000_000
@@ -74,13 +74,13 @@ class Desk:
         self.station: Station = open_station(self.place.folder, self.place.keys, clock=self.clock)
         self.loop = Loop(self.station)
         self.loop._rounds._practice._running.update(self.warm)
-        self.loop._rounds._practice._sandboxed = bool(self.warm) or None
+        self.loop._rounds._practice._walls = frozenset(WALLS) if self.warm else None
 
     def keep_warm(self, warm: dict[StatementId, Running]) -> None:
         """Use study processes that run already."""
         self.warm = warm
         self.loop._rounds._practice._running.update(warm)
-        self.loop._rounds._practice._sandboxed = True
+        self.loop._rounds._practice._walls = frozenset(WALLS)
 
     @property
     def member(self) -> MemberId:

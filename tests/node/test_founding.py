@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from comity.commons.charter import Charter, charter_bytes, commons_id, parse_charter
-from comity.commons.gate import SitePolicy, parse_site
+from comity.commons.site import SitePolicy, parse_site
 from comity.errors import Forged, Malformed, Misconfigured, Refused, Rule
 from comity.node import chartering, founding
 from comity.node.keyfile import Unencrypted, load_keys

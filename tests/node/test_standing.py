@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from comity.commons.duties import AskConsent
-from comity.commons.gate import parse_site
 from comity.errors import Refused, Rule
 from comity.node.founding import key_set_of
+from comity.node.site_file import SITE_FILE
 from comity.node.standing import consent
 from comity.statements.keysets import key_set_digest
 from comity.statements.studies import StudyEnrol
@@ -22,18 +22,24 @@ from tests.e2e.steps import Desk
 
 def with_site(node: Desk, text: str) -> None:
     """Give the node another policy."""
-    node.station.site = parse_site(text)
+    (node.station.folder / SITE_FILE).write_text(text)
 
 
 @pytest.mark.parametrize(
-    ("site", "words"),
+    ("site", "words", "rule"),
     [
-        ('studies = "ask"\n', "waits for a person"),
-        (f'studies = "auto"\ncode = ["{"ab" * 32}"]\n', "not on this site's list"),
+        ('studies = "ask"\n', "waits for a person", Rule.WAITS_FOR_PERSON),
+        ('studies = "first-time"\n', "no person has let code", Rule.WAITS_FOR_PERSON),
+        ('studies = "auto"\n', "is not in code of site.toml", Rule.WAITS_FOR_PERSON),
+        (
+            f'studies = "auto"\ncode = ["{"ab" * 32}"]\n',
+            "not in the list of site.toml",
+            Rule.CODE_NOT_ALLOWED,
+        ),
     ],
 )
-def test_a_site_that_does_not_say_auto_asks_a_person(
-    commons: Make, tmp_path: Path, site: str, words: str
+def test_a_site_that_does_not_say_auto_for_this_code_asks_a_person(
+    commons: Make, tmp_path: Path, site: str, words: str, rule: Rule
 ) -> None:
     with commons(3).world(tmp_path) as world:
         node = world.desk("m1")
@@ -41,7 +47,7 @@ def test_a_site_that_does_not_say_auto_asks_a_person(
         said = node.station.journal.last_said()
         with pytest.raises(Refused, match=words) as caught:
             consent(node.station, AskConsent(world.study))
-        assert caught.value.rule is Rule.SITE_FORBIDS
+        assert caught.value.rule is rule
         assert node.station.journal.last_said() == said
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from comity.learning.study import StudyCard
 from comity.node.isolation import Isolation, Limits
@@ -22,6 +21,7 @@ from comity.node.sandbox_wire import (
     Request,
     Result,
 )
+from comity.values import SandboxPolicy
 from tests.e2e.small_study import study_text, table_of
 
 TEXT = study_text(numbers=10, rounds=1_000)
@@ -30,7 +30,7 @@ TEXT = study_text(numbers=10, rounds=1_000)
 class StudyInProcess:
     """As `Sandbox`, without a process: it has answered as soon as it is asked."""
 
-    isolation = Isolation(True, True, True, ())
+    isolation = Isolation(True, True, True, (), True, True)
     cpu_s = 0.0
     pid = 0
 
@@ -110,7 +110,7 @@ def start_in_process(
     data_path: Path | None,
     work_dir: Path,
     *,
-    policy: Literal["require", "warn"] = "require",
+    policy: SandboxPolicy = "require",
     limits: Limits | None = None,
 ) -> StudyInProcess:
     """As `Sandbox.start`."""

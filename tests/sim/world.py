@@ -30,6 +30,7 @@ from comity.node.planning import PlanTerms
 from comity.node.settings import NodeSettings, write_node_settings
 from comity.statements.keysets import key_set_digest
 from comity.values import DAY_S, MemberId, StatementId
+from tests.e2e.places import auto_site
 from tests.sim.caches import ALONE_EVERY, shared
 from tests.sim.clock import Clock
 from tests.sim.hosts import SimHost
@@ -222,6 +223,10 @@ def begin(setup: Setup) -> Begun:
         exposed = "exposed = true\n" if setup.exposed else ""
         (home / "site.toml").write_text(f'studies = "auto"\nsandbox = "warn"\n{exposed}')
         write_node_settings(home / "node.toml", NodeSettings(member=member, host_url=SIMULATED))
+        (home / "site.toml").write_text(auto_site(TEXT) + exposed)
+        write_node_settings(
+            home / "node.toml", NodeSettings(member=member, host_url="http://simulated")
+        )
     clock = Clock()
     world = _open(setup, 0, place, charter, (), clock.now_s)
     _found(world, setup, tables, folder)

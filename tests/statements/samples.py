@@ -77,6 +77,7 @@ from comity.statements.studies import (
 from comity.statements.wire import BODIES, Draft
 from comity.values import (
     ADDRESS_PATTERN,
+    DISEASE_PATTERN,
     NOTHING,
     TEXT_BYTES_MAX,
     CommonsId,
@@ -275,6 +276,8 @@ def _strings(shape: shapes.StrType) -> st.SearchStrategy[str]:
         ).filter(lambda text: len(text.encode()) <= TEXT_BYTES_MAX)
     if shape.pattern == ADDRESS_PATTERN:
         return st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1)
+    if shape.pattern == DISEASE_PATTERN:
+        return st.integers(0, 9_999_999).map("MONDO:{:07}".format)
     if "{64}" in shape.pattern:
         return st.binary(min_size=32, max_size=32).map(bytes.hex)
     labels = st.text("abz019-", min_size=1, max_size=12)

@@ -22,10 +22,11 @@ from comity.cli.chartering import Language, known_language
 from comity.cli.plain import sentences
 from comity.cli.terminal import AsJson, Folder, Screen
 from comity.commons.charter import Charter
-from comity.commons.gate import SitePolicy, parse_site
+from comity.commons.site import SitePolicy
 from comity.errors import Misconfigured, Unavailable
 from comity.node.founding import CHARTER, read_charter
 from comity.node.settings import NodeSettings, read_node_settings
+from comity.node.site_file import SiteFile
 
 HERE = Path(".")
 PORTS: Final = {"http": 80, "https": 443}
@@ -58,8 +59,7 @@ def kit(
     """
     charter = read_charter(folder / CHARTER)
     settings = read_node_settings(folder / "node.toml")
-    site_path = folder / "site.toml"
-    site = parse_site(site_path.read_text(encoding="utf-8") if site_path.exists() else "")
+    site = SiteFile(folder).now()
     written = documents(charter, settings, site, known_language(language))
     try:
         out.mkdir(parents=True)
@@ -128,7 +128,7 @@ def _data_protection(
 ) -> Iterator[str]:
     own = words["data_protection"]
     yield from (own["leaves"], own["leaves_list"], own["leaves_not"], own["leaves_not_list"])
-    yield own[f"sandbox_{site.sandbox}"]
+    yield own[f"sandbox_{site.sandbox if isinstance(site.sandbox, str) else 'walls'}"]
     yield from (own["ledger"], own["parameters"], own["budget"], own["sums"])
     yield own["exposed_yes" if site.exposed else "exposed_no"]
     of_studies = [s.text for s in sentences(charter, language) if s.path.startswith("studies.")]
@@ -177,14 +177,17 @@ def _facts(
         "review_orgs": str(bounds.review_orgs),
         "reviewers": str(bounds.reviewers),
         "survivors_min": str(max(bounds.survivors_min, site.survivors_min)),
+        "walls": ", ".join(sorted(site.walls)),
     }
 
 
 def _settings(words: Catalogue, table: str, settings: Struct) -> Iterator[str]:
     """Each setting in a sentence."""
     for path, value in _leaves(msgspec.to_builtins(settings), ""):
-        form = words[table].get(path, words["words"]["other"])
-        yield form.format(path=path, value=_in_words(words["words"], value))
+        group, _, rest = path.partition(".")
+        name, _, key = rest.rpartition(".")  # of a table whose keys its owner chose
+        form = words[table].get(path) or words[table].get(f"{group}.{key}", words["words"]["other"])
+        yield form.format(path=path, name=name, value=_in_words(words["words"], value))
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:  # Any: what TOML can hold

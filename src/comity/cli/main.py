@@ -31,6 +31,7 @@ from comity.cli import (
     studying,
     work,
 )
+from comity.cli import consenting as consenting  # adds commands to `comity consent`
 from comity.cli import fitting as fitting  # adds commands to `comity data`
 from comity.cli.terminal import AsJson, Screen, complain, exit_code_of, steady_output
 from comity.errors import ComityError, ExitCode

@@ -9,7 +9,7 @@ from typing import Final, Literal, final
 
 from msgspec import Struct
 
-from comity.commons.gate import SitePolicy
+from comity.commons.site import SitePolicy
 from comity.errors import Misconfigured
 from comity.node.planning import study_parts
 from comity.node.sandbox import Sandbox

@@ -7,7 +7,6 @@ charter adds its own sections beside these.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from msgspec import Meta, Struct
 from comity.commons.floor import floor_fault
 from comity.commons.lookalike import name_fault, same_look
 from comity.commons.rulebook import Rulebook, rulebook_fault, rulebook_tables
+from comity.commons.written import line_of
 from comity.errors import Malformed, Misconfigured
 from comity.statements.fields import Count, DigestField, Duration, MemberField, SlugField, TextField
 from comity.statements.governing import Criterion
@@ -164,7 +164,7 @@ def charter_from_toml(text: str, voters: Mapping[MemberId, str] | None = None) -
     try:
         return _charter_of(said, voters)
     except (msgspec.ValidationError, Misconfigured) as error:
-        raise Misconfigured(f"charter: {error}{_line_of(text, str(error))}") from error
+        raise Misconfigured(f"charter: {error}{line_of(text, str(error))}") from error
 
 
 def _charter_of(said: dict[str, Any], voters: Mapping[MemberId, str] | None) -> Charter:
@@ -188,25 +188,6 @@ def _charter_of(said: dict[str, Any], voters: Mapping[MemberId, str] | None) -> 
     if fault is not None:
         raise Misconfigured(fault)
     return charter
-
-
-def _line_of(text: str, complaint: str) -> str:
-    """ " (line N)" of the first line that the complaint can be about; "" when none is found."""
-    named = re.search(r"unknown field `(\w+)`", complaint) or re.search(
-        r"\.(\w+?)(?:_s)?`$", complaint
-    )
-    path = complaint.split(":", 1)[0].split(".")
-    table, wanted = path[:-1], named[1] if named else path[-1]
-    here: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[+\s*([A-Za-z0-9_.-]+)\s*\]", line)
-        if header:
-            here = header[1].split(".")
-            if here == path:
-                return f" (line {number})"
-        elif re.match(rf"\s*{re.escape(wanted)}\s*=", line) and (named or here == table):
-            return f" (line {number})"
-    return ""
 
 
 def charter_fault(charter: Charter, voters: Mapping[MemberId, str] | None = None) -> str | None:

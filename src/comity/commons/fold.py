@@ -14,7 +14,7 @@ from typing import Final, assert_never
 
 from comity.commons import belonging, members, reviews, rounds, studies, votes
 from comity.commons.charter import Charter
-from comity.commons.state import Done, Outcome, State, Void
+from comity.commons.state import Changes, Done, Outcome, State, Void
 from comity.errors import Refused, Rule
 from comity.log.merkle import Tree
 from comity.statements.entries import Body, Entry, Statement
@@ -159,6 +159,22 @@ def check(
         author: a member.
         now_s: the `time` it would sign. head: (size, root) of the head that it would name.
     """
+    result = suppose(state, author, body, now_s, head)
+    return result if isinstance(result, Rule) else None
+
+
+def suppose(
+    state: State,
+    author: MemberId,
+    body: Body,
+    now_s: int,
+    head: tuple[int, bytes] | None = None,
+) -> State | Rule:
+    """What the log would mean if its author said this next, or by which rule it would be void.
+
+    Args:
+        author, now_s, head: as in `check`. The statement's id would be `NOTHING`.
+    """
     seq, prev = next_link(state, author)
     head_size, head_root = head or (state.authors[author].head_size, b"")
     said = Statement(
@@ -173,8 +189,7 @@ def check(
         body=body,
     )
     entry = Entry(state.size, b"", said)
-    result = _say(state, _moved(state, entry), entry)
-    return result if isinstance(result, Rule) else None
+    return _say(state, _moved(state, entry), entry)
 
 
 def held_back(state: State, author: MemberId) -> bool:
@@ -254,6 +269,11 @@ def _counting_void(state: State, member: MemberId) -> State:
     return replace(state, authors={**state.authors, member: counted})
 
 
+def _may_say(changes: Changes, author: MemberId) -> tuple[type[Body], ...]:
+    """What a member on its way out still says."""
+    return AFTER_LEAVING if author in changes.leaving else AFTER_EXCLUSION
+
+
 def _say(before: State, state: State, entry: Entry) -> State | Rule:
     """What the statement itself changes. before: no clock moved yet; only `seen` asks for it."""
     body = entry.statement.body
@@ -262,10 +282,8 @@ def _say(before: State, state: State, entry: Entry) -> State | Rule:
     if not state.founded_size:
         return Rule.NOT_FOUNDED
     author, changes = entry.statement.author, state.changes
-    if author in changes.going:
-        may = AFTER_LEAVING if author in changes.leaving else AFTER_EXCLUSION
-        if not isinstance(body, may):
-            return Rule.WRONG_PARTY
+    if author in changes.going and not isinstance(body, _may_say(changes, author)):
+        return Rule.WRONG_PARTY
     match body:
         case Seen():
             said = entry.statement

@@ -27,6 +27,7 @@ from comity.statements.studies import (
     StudyLeave,
     StudyRegister,
     UpdateRule,
+    use_fault,
 )
 from comity.statements.wire import canonical
 from comity.values import (
@@ -134,6 +135,8 @@ def register(state: State, entry: Entry, body: StudyRegister) -> State | Rule:
     """study.register: a joint piece of work, known from now on by this statement's id."""
     said = entry.statement
     if plan_fault(state.charter.studies, body.plan, len(state.members)) is not None:
+        return Rule.STUDY_OUT_OF_BOUNDS
+    if body.use is not None and use_fault(body.use) is not None:
         return Rule.STUDY_OUT_OF_BOUNDS
     unfinished = sum(
         study.author == said.author and not study.finished for study in state.studies.values()

@@ -31,3 +31,4 @@ from comity.learning.training import first_weights as first_weights
 from comity.learning.training import sgd as sgd
 from comity.learning.training import sigmoid as sigmoid
 from comity.learning.training import standardised as standardised
+from comity.statements.studies import UseTerms as UseTerms

@@ -42,6 +42,7 @@ from comity.learning.steps import Float32Array, Rule, RuleCard, rule_card, rule_
 from comity.learning.tables import Column, Table
 from comity.learning.tensors import CONTROL, Parts, model_part, parts_of, tensor_of
 from comity.learning.tensors import Tensor as Tensor
+from comity.statements.studies import UseTerms, use_fault
 from comity.values import (
     INTEGER_MAX,
     SLUG_BYTES_MAX,
@@ -88,6 +89,8 @@ class Study:
         method: what members do beside plain local steps: `FedProx(mu)`, `Scaffold(steps, lr)`.
         fine_tuning: rounds of `train` that each member adds for itself, on its own copy of the
             newest model, when it evaluates; from 0 to 1000. That copy never leaves.
+        use: what the result is for, `UseTerms(purpose=...)`, so that sites can compare it with what
+            their data may be used for; None says nothing, and then people are asked.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Study:
     seed: int = 0
     method: Method | None = None
     fine_tuning: int = 0
+    use: UseTerms | None = None
 
     def __post_init__(self) -> None:
         _one_of("weights", self.weights, get_args(Weights))
@@ -123,6 +127,8 @@ class Study:
         _within("weight_max", self.weight_max, 1, WEIGHT_MAX)
         _within("seed", self.seed, 0, INTEGER_MAX)
         _within("fine_tuning", self.fine_tuning, 0, FINE_TUNING_MAX)
+        if self.use is not None:
+            _check_use(self.use)
         _distinct("columns", tuple(column.name for column in self.columns), COLUMNS_MAX)
         _distinct("tensors", tuple(tensor.name for tensor in self.tensors), TENSORS_MAX)
         forms = [source.name for column in self.columns for source in column.sources]
@@ -159,8 +165,8 @@ class StudyCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `schema` is the digest of the declared columns and the handling of missing cells. `parameters`
     is the digest of what determines an update besides code and model (R6): schema, layout with
-    ranges, weights, seed, method. It leaves out name, title, rounds, rule and fine tuning, which
-    change no update. `layout` is that of vectors; `own` are the tensors that are not in it.
+    ranges, weights, seed, method. It leaves out name, title, rounds, rule, fine tuning and use,
+    which change no update. `layout` is that of vectors; `own` are the tensors that are not in it.
     """
 
     name: str
@@ -176,6 +182,7 @@ class StudyCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: Digest
     method: MethodCard = MethodCard()
     own: tuple[Segment, ...] = ()
+    use: UseTerms | None = None
 
     @property
     def model(self) -> Layout:
@@ -220,6 +227,7 @@ def card_fault(card: StudyCard) -> str | None:
             seed=card.seed,
             method=method_of(card.method, control[0].range_max if control else 1.0),
             fine_tuning=card.method.fine_tuning,
+            use=card.use,
         )
     except (Malformed, StudyFault) as error:
         return str(error)
@@ -271,6 +279,7 @@ def describe(study: Study) -> StudyCard:
         parameters=parameters,
         method=method,
         own=own,
+        use=study.use,
     )
 
 
@@ -332,6 +341,18 @@ def _function(
     if given != parameters and given != (*parameters, optional):
         _refuse(f"the parameters of {name} are not those of {form}")
     return found
+
+
+def _check_use(use: UseTerms) -> None:
+    try:
+        fault = use_fault(msgspec.convert(msgspec.to_builtins(use), UseTerms))
+    except (msgspec.ValidationError, TypeError):
+        fault = (
+            "use is UseTerms(purpose=...) with general, health, disease or ancestry; its other"
+            " fields are true or false, ontology terms such as MONDO:0004995, and a digest"
+        )
+    if fault is not None:
+        _refuse(fault)
 
 
 def _one_of(setting: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -23,16 +23,18 @@ from typing import Final, TypeVar, final
 from msgspec import Struct
 
 from comity.commons.charter import Charter, commons_id
-from comity.commons.gate import SitePolicy, parse_site
-from comity.errors import ComityError, Misconfigured
+from comity.commons.site import SitePolicy
+from comity.errors import ComityError
 from comity.learning.steps import flush_to_zero_fault
 from comity.node.findings import Finding, fail, note, ok, skipped
 from comity.node.founding import CHARTER, KEYS, read_charter
+from comity.node.gating import limits_of
 from comity.node.keyfile import check_key_file
 from comity.node.leaving import Ledger
 from comity.node.reaching import reach
 from comity.node.sandbox import Sandbox
 from comity.node.settings import NodeSettings, read_node_settings
+from comity.node.site_file import SiteFile
 from comity.node.station import system_clock
 from comity.node.stopping import Halted
 from comity.storage.database import Database, Schema
@@ -71,7 +73,7 @@ def examine(
     findings = [_python(), _libraries(), _arithmetic()]
     settings = _kept(findings, "settings", lambda: read_node_settings(folder / "node.toml"))
     charter = _kept(findings, "charter", lambda: read_charter(folder / CHARTER))
-    site = _kept(findings, "site policy", lambda: _site(folder))
+    site = _kept(findings, "site policy", lambda: SiteFile(folder).now())
     if settings is not None and charter is not None:
         findings.append(_member(settings, charter))
     findings.append(_keys(folder))
@@ -107,14 +109,6 @@ def _kept(findings: list[Finding], tested: str, read: Callable[[], T]) -> T | No
         return None
     findings.append(ok(tested, "the file is in form"))
     return value
-
-
-def _site(folder: Path) -> SitePolicy:
-    path = folder / "site.toml"
-    try:
-        return parse_site(path.read_text(encoding="utf-8") if path.exists() else "")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"cannot read {path} ({type(error).__name__})") from error
 
 
 def _member(settings: NodeSettings, charter: Charter) -> Finding:
@@ -235,16 +229,17 @@ def _sqlite(folder: Path) -> Finding:
 
 
 def _sandbox(site: SitePolicy) -> Finding:
-    """Shut a process in as a study's would be, and ask it what holds."""
+    """Shut a process in as a study's would be, under the same limits, and ask it what holds."""
     advice = (
-        'studies are refused here (sandbox = "require" in site.toml): use Linux 5.13 or later with'
-        " Landlock and seccomp, and let a container runtime allow them"
+        "studies are refused here (sandbox in site.toml): use Linux 5.13 or later with Landlock"
+        " and seccomp, and let a container runtime allow them"
     )
+    limits = limits_of(site, float(site.round_s_max))
     try:
         with tempfile.TemporaryDirectory(prefix="comity-doctor-") as place:
             nothing = Path(place) / "nothing.py"
             nothing.write_text("", encoding="utf-8")
-            probe = Sandbox.start(nothing, None, Path(place) / "work", policy="warn")
+            probe = Sandbox.start(nothing, None, Path(place) / "work", policy="warn", limits=limits)
             isolation = probe.isolation
             probe.close()
     except (ComityError, OSError) as error:
@@ -252,6 +247,7 @@ def _sandbox(site: SitePolicy) -> Finding:
     if isolation.complete:
         return ok("sandbox", "studies run without network, other files and other processes")
     missing = "; ".join(isolation.missing)
-    if site.sandbox == "require":
-        return fail("sandbox", missing, advice)
+    lacking = sorted(site.walls - isolation.walls)
+    if lacking:
+        return fail("sandbox", f"{', '.join(lacking)}: {missing}", advice)
     return note("sandbox", missing, "studies run all the same, as site.toml says")

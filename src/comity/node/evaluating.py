@@ -16,18 +16,19 @@ from typing import final
 
 from msgspec import Struct
 
-from comity.commons.gate import LocalFacts, check_data_use
+from comity.commons.gate import check_data_use
 from comity.errors import Refused, Rule
 from comity.learning.seeds import training_seed
+from comity.node.gating import facts
 from comity.node.isolation import Limits
 from comity.node.keeping import kept_path, lay_out_kept, tuned_path, write_tuned
 from comity.node.lookup import find_study
 from comity.node.models import model_files
-from comity.node.practice import local_dataset, site_limits
-from comity.node.sandbox import Policy, Sandbox
+from comity.node.practice import local_dataset, records_asked, site_limits
+from comity.node.sandbox import Sandbox
 from comity.node.station import Station
 from comity.node.vectors import file_digest
-from comity.values import MemberId, StatementId
+from comity.values import WALLS, MemberId, SandboxPolicy, StatementId
 
 
 @final
@@ -62,7 +63,7 @@ class EvaluationTask:
     kept: Path | None
     tuned: Path
     work: Path
-    policy: Policy
+    policy: SandboxPolicy
     limits: Limits
 
 
@@ -96,10 +97,16 @@ def evaluation_task(station: Station, study: str) -> EvaluationTask:
         )
     local = local_dataset(station, consent.dataset)
     code = station.blob(found.register.plan.code)
-    facts = LocalFacts(
-        code=file_digest(code), versions={consent.dataset: local.version_now()}, sandboxed=False
+    here = facts(
+        station,
+        found,
+        consent,
+        code=file_digest(code),
+        versions={consent.dataset: local.version_now()},
+        walls=frozenset(WALLS),  # which hold is asked of the process itself, before it reads data
+        records=records_asked(station, consent, station.site),
     )
-    check_data_use(station.replica.state, station.member, found, station.site, facts)
+    check_data_use(station.replica.state, station.member, found, station.site, here)
     files = model_files(station, found)
     return EvaluationTask(
         study=found.id,

@@ -44,19 +44,22 @@ ID_BYTES_MAX: Final = 65_536
 ID_SUFFIX: Final = ".id.json"
 
 SITE: Final = """\
-# Site policy: what this institution alone decides. Unknown settings are refused. After a change,
-# restart the node.
+# Site policy: what this institution alone decides. Unknown settings are refused; each is explained
+# in docs/site-policy.md. It is read again at each decision, so a change needs no restart.
+format = "comity-site/1"
 
-# Whether a person answers each request for consent ("ask"), or a yes by itself ("auto").
+# Who answers a request for consent: "ask", a person each time; "first-time", a person the first
+# time that a study file is to use a data set; "auto", a yes by itself for the files listed in code.
 studies = "{studies}"
 
-# Digests of the study files that may run here; empty: any that was consented to.
+# Digests of the study files that may run here; empty: any that a person consented to.
 code = []
 
 # Whether a consent may accept that absences of others show nearly this site's update.
 exposed = false
 
-# "require": no study runs where it cannot be shut in fully. "warn": it runs, and status says so.
+# Which walls must hold around a study's process: "require" for all, "warn" for none, or a list of
+# "network", "files", "processes", "limits", "gpu".
 sandbox = "{sandbox}"
 
 # The fewest members whose sum this site goes into, and the most rounds of one study.
@@ -66,6 +69,16 @@ rounds_max = 1000
 # Limits of a study's process: memory in MiB, processor seconds of one round.
 memory_mb_max = 4096
 cpu_s_max = 3600
+
+# When a study's work may begin; without this line, at any time.
+# hours = "20:00-06:00 UTC"
+
+# What a data set may be used for, in DUO terms; a study that does not fit is refused, and one that
+# does not say enough waits for a person.
+# [dataset.heart-a]
+# use = "DUO:0000006"
+# modifiers = ["DUO:0000046"]
+# until = "2027-12-31"
 """
 
 

@@ -22,6 +22,8 @@ from typing import Final, final
 
 import msgspec
 
+from comity.values import WALLS, Wall
+
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_SET_SECCOMP: Final = 22
 _CLONE_THREAD: Final = 0x10000
@@ -104,6 +106,9 @@ _OPENAT: Final = (257, 56)
 _TGKILL: Final = (234, 131)
 _PRLIMIT: Final = (302, 261)
 
+_GPU_NODES: Final = ("nvidia", "dri", "kfd")
+"""How the names of the device files of graphics processors begin."""
+
 _ALLOW: Final = 0x7FFF0000
 _ERRNO: Final = 0x00050000
 _KILL: Final = 0x80000000
@@ -159,17 +164,33 @@ class Isolation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             files only.
         processes_apart: starts no program and no process, and reaches no other one.
         missing: why something does not hold, for the operator; empty when all do.
+        limits_set: memory, processor time, files and open files are bounded as asked.
+        gpu_off: it reaches no graphics processor.
     """
 
     network_off: bool
     files_confined: bool
     processes_apart: bool
     missing: tuple[str, ...]
+    limits_set: bool = False
+    gpu_off: bool = False
+
+    @property
+    def walls(self) -> frozenset[Wall]:
+        """The walls that hold."""
+        held: dict[Wall, bool] = {
+            "network": self.network_off,
+            "files": self.files_confined,
+            "processes": self.processes_apart,
+            "limits": self.limits_set,
+            "gpu": self.gpu_off,
+        }
+        return frozenset(wall for wall in WALLS if held[wall])
 
     @property
     def complete(self) -> bool:
         """Whether everything holds."""
-        return self.network_off and self.files_confined and self.processes_apart
+        return len(self.walls) == len(WALLS)
 
 
 def shut_in(limits: Limits, readable: Iterable[str], writable: Iterable[str]) -> Isolation:
@@ -183,36 +204,44 @@ def shut_in(limits: Limits, readable: Iterable[str], writable: Iterable[str]) ->
         What holds. A wall that the system does not offer is missing, with the reason.
     """
     missing: list[str] = []
-    _limit(limits, missing)
+    limited = _limit(limits, missing)
     if sys.platform != "linux":
         missing.append(f"isolation needs Linux, this is {sys.platform}")
-        return Isolation(False, False, False, tuple(missing))
+        return Isolation(False, False, False, tuple(missing), limited)
+    no_gpu = not any(name.startswith(_GPU_NODES) for name in os.listdir("/dev"))
     assert len(os.listdir("/proc/self/task")) == 1, "a thread would stay outside"
     libc = ctypes.CDLL(None, use_errno=True)
     network_gone = libc.unshare(_NEW_USER_NET_IPC) == 0
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        return Isolation(network_gone, False, False, ("the kernel lacks no_new_privs",))
+        missing.append("the kernel lacks no_new_privs")
+        return Isolation(network_gone, False, False, tuple(missing), limited, no_gpu)
     confined = _landlock(libc, readable, writable, missing)
     filtered = _seccomp(libc, missing)
     if not filtered:
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
         if not network_gone:
             missing.append("network: no namespace of its own either")
+    if not confined and not no_gpu:
+        missing.append("gpu: its device files lie open")
     return Isolation(
         network_off=network_gone or filtered,
         files_confined=confined and filtered,  # Landlock alone lets chmod and truncate pass
         processes_apart=filtered,
         missing=tuple(missing),
+        limits_set=limited,
+        gpu_off=confined or no_gpu,
     )
 
 
-def _limit(limits: Limits, missing: list[str]) -> None:
-    for kind, bound in (
-        (resource.RLIMIT_AS, limits.memory_bytes),
-        (resource.RLIMIT_CPU, limits.cpu_s),
-        (resource.RLIMIT_FSIZE, limits.file_bytes),
-        (resource.RLIMIT_NOFILE, limits.open_files),
-        (resource.RLIMIT_CORE, 0),
+def _limit(limits: Limits, missing: list[str]) -> bool:
+    """Whether each limit is set now, as asked or lower."""
+    all_set = True
+    for name, kind, bound in (
+        ("memory", resource.RLIMIT_AS, limits.memory_bytes),
+        ("processor time", resource.RLIMIT_CPU, limits.cpu_s),
+        ("the size of files", resource.RLIMIT_FSIZE, limits.file_bytes),
+        ("open files", resource.RLIMIT_NOFILE, limits.open_files),
+        ("memory images", resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(kind)
         if hard != resource.RLIM_INFINITY:
@@ -220,7 +249,9 @@ def _limit(limits: Limits, missing: list[str]) -> None:
         try:
             resource.setrlimit(kind, (bound, bound))
         except (ValueError, OSError):
-            missing.append(f"limits: the system refuses limit {kind}")
+            missing.append(f"limits: the system refuses to bound {name}")
+            all_set = False
+    return all_set
 
 
 def _landlock(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from comity.commons.state import Proposal, State, Study
+from comity.commons.state import Dataset, Proposal, State, Study
 from comity.errors import Refused, Rule
+from comity.values import DatasetId, MemberId
 
 PREFIX_MIN: Final = 4
 """Hex digits that at least must be typed of an id."""
@@ -37,6 +38,30 @@ def find_proposal(state: State, text: str) -> Proposal:
     if len(found) == 1:
         return found[0]
     raise _no_such("proposal", text, len(found), (key[:8] for key in state.proposals))
+
+
+def own_dataset(state: State, me: MemberId, dataset: str | None) -> Dataset:
+    """A declared data set of this site; it may be left unnamed where there is one only.
+
+    Raises:
+        Refused(NO_SUCH_THING): none, or one must be named.
+    """
+    mine = {known.id: known for known in state.datasets.values() if known.owner == me}
+    if dataset is None and len(mine) == 1:
+        return next(iter(mine.values()))
+    if dataset is None:
+        raise Refused(
+            Rule.NO_SUCH_THING,
+            f"this site has {len(mine)} declared data sets, so say which one with --dataset"
+            if mine
+            else "this site has declared no data set: run `comity data add` first",
+        )
+    if dataset not in mine:
+        raise Refused(
+            Rule.NO_SUCH_THING,
+            f"this site has declared no data set {dataset[:64]!r}: run `comity data add` first",
+        )
+    return mine[DatasetId(dataset)]
 
 
 def _begins(whole: str, text: str) -> bool:

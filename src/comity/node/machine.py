@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, final
+from typing import Protocol, final
 
 from comity.learning.study import StudyCard
 from comity.node.clients import ConnectFrom
@@ -23,6 +23,7 @@ from comity.node.sandbox import Sandbox
 from comity.node.sandbox_wire import Checked, Request, Result
 from comity.storage.database import pass_by
 from comity.storage.ports import Hook
+from comity.values import SandboxPolicy
 
 
 class StudyProcess(Protocol):
@@ -108,7 +109,7 @@ class StartStudy(Protocol):
         data_path: Path | None,
         work_dir: Path,
         *,
-        policy: Literal["require", "warn"] = "require",
+        policy: SandboxPolicy = "require",
         limits: Limits | None = None,
     ) -> StudyProcess:
         """No study code has run when this returns."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from comity.aggregation import linear_check, sharing
 from comity.commons.charter import Charter, commons_id, parse_charter
-from comity.commons.gate import parse_site
 from comity.errors import Misconfigured
 from comity.learning.steps import flush_to_zero_fault
 from comity.node.addresses import followed_url
@@ -29,6 +28,7 @@ from comity.node.rotating import (
     sign_unlogged_again,
 )
 from comity.node.settings import authorities, read_node_settings
+from comity.node.site_file import SiteFile
 from comity.node.station import Clock, Station, system_clock
 from comity.node.stopping import stop_of
 from comity.storage.blobs import FileBlobStore
@@ -86,8 +86,8 @@ def open_station(
         raise Misconfigured(
             f"no {charter_path}: copy the signed charter there with `comity commons join`"
         ) from error
-    site_path = folder / "site.toml"
-    site = parse_site(site_path.read_text(encoding="utf-8") if site_path.exists() else "")
+    policy = SiteFile(folder)
+    policy.now()
     member = MemberId(settings.member)
 
     outlet = Ledger(folder, clock)
@@ -120,7 +120,7 @@ def open_station(
         member,
         keys,
         settings,
-        site,
+        policy,
         replica,
         journal,
         blobs,

@@ -16,12 +16,13 @@ import numpy as np
 
 from comity.aggregation.layout import Layout, layout_bytes, layout_digest
 from comity.commons.charter import Charter
-from comity.commons.gate import SitePolicy
+from comity.commons.site import SitePolicy
 from comity.commons.studies import plan_fault
 from comity.errors import Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
 from comity.learning.model import header_bytes
 from comity.learning.steps import rule_of
 from comity.learning.study import StudyCard
+from comity.node.gating import limits_of
 from comity.node.isolation import Limits
 from comity.node.models import method_said
 from comity.node.sandbox import Sandbox
@@ -80,7 +81,7 @@ def study_parts(file: Path, work: Path, site: SitePolicy) -> StudyParts:
     code = read_study(file)
     study = work / "study.py"
     study.write_bytes(code)
-    limits = Limits(memory_bytes=site.memory_mb_max * 2**20, cpu_s=site.cpu_s_max)
+    limits = limits_of(site, Limits().request_s)
     sandbox = Sandbox.start(study, None, work / "sandbox", policy=site.sandbox, limits=limits)
     try:
         card = sandbox.describe()

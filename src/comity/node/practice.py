@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -23,12 +23,14 @@ from comity.aggregation.ring import Quantiser
 from comity.aggregation.stages import Started
 from comity.commons.attempts import Opened
 from comity.commons.attempts import Started as StartedFact
-from comity.commons.state import State, Study
+from comity.commons.site import SitePolicy
+from comity.commons.state import Consent, State, Study
 from comity.commons.studies import consent_rule
 from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
 from comity.learning.seeds import rounding_seed, training_seed
 from comity.learning.study import StudyCard
 from comity.node.failures import note_failure
+from comity.node.gating import limits_of, rows_of
 from comity.node.isolation import Limits
 from comity.node.keeping import keep, kept_path, lay_out_control, lay_out_kept
 from comity.node.machine import StudyProcess
@@ -41,6 +43,7 @@ from comity.values import (
     Digest,
     Seat,
     StatementId,
+    Wall,
     to_digest,
 )
 
@@ -113,7 +116,7 @@ class Practice:
         self._on_trained = on_trained
         self._running: dict[StatementId, Running] = {}
         self._failed: dict[StatementId, tuple[StatementId, StudyFault | DataFault]] = {}
-        self._sandboxed: bool | None = None
+        self._walls: frozenset[Wall] | None = None
 
     def close(self) -> None:
         """End every process."""
@@ -177,16 +180,12 @@ class Practice:
         self._running[study.id] = running
         return running
 
-    def sandboxed(self) -> bool:
-        """Whether this machine shuts a study in fully; asked once, of a process without one."""
-        if self._sandboxed is None:
-            nothing = self._station.work / "nothing.py"
-            nothing.write_text("", encoding="utf-8")
+    def walls(self) -> frozenset[Wall]:
+        """What this machine keeps up around a study; asked once, of a process without one."""
+        if self._walls is None:
             place = self._station.folder / "sandbox" / "probe"
-            probe = self._station.machine.start_study(nothing, None, place, policy="warn")
-            self._sandboxed = probe.isolation.complete
-            probe.close()
-        return self._sandboxed
+            self._walls = probe(self._station, place, self._station.site)
+        return self._walls
 
     def declared_weight(self, study: Study) -> int | None:
         """The weight this member declares in its Join: rows it uses, up to weight_max."""
@@ -307,13 +306,38 @@ class Practice:
         return sandbox, card
 
 
+def probe(station: Station, place: Path, site: SitePolicy) -> frozenset[Wall]:
+    """What holds around a process here under the limits of a policy; it has no study and no data.
+
+    Args:
+        place: a folder of this call's own.
+    """
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    nothing = place / "nothing.py"
+    nothing.write_text("", encoding="utf-8")
+    limits = limits_of(site, float(station.settings.train_s_max))
+    process = station.machine.start_study(
+        nothing, None, place / "work", policy="warn", limits=limits
+    )
+    process.close()
+    return process.isolation.walls
+
+
 def site_limits(station: Station) -> Limits:
     """What the site's policy and settings let the process of a study use."""
-    return Limits(
-        memory_bytes=station.site.memory_mb_max * 2**20,
-        cpu_s=station.site.cpu_s_max,
-        request_s=float(station.settings.train_s_max),
-    )
+    return limits_of(station.site, float(station.settings.train_s_max))
+
+
+def records_asked(station: Station, consent: Consent, site: SitePolicy) -> Mapping[DatasetId, int]:
+    """Rows of the data set of a consent, where the policy names a least number.
+
+    Raises:
+        Misconfigured: they cannot be counted.
+    """
+    named = site.dataset.get(consent.dataset)
+    if named is None or not named.records_min:
+        return {}
+    return {consent.dataset: rows_of(Path(local_dataset(station, consent.dataset).path))}
 
 
 def _copy_over(source: Path, target: Path) -> None:
@@ -343,6 +367,7 @@ def _compare(study: Study, card: StudyCard) -> None:
         and card.weights == plan.weights
         and card.weight_max == plan.weight_max
         and card.rounds == plan.rounds_max
+        and card.use == study.register.use
         and method_said(card.method) == plan.method
         and declared == rule
     )

@@ -42,12 +42,14 @@ from comity.commons.duties import (
     SayStart,
 )
 from comity.commons.exposure import burned_set, exposed_by
-from comity.commons.gate import LocalFacts, check_open_time, check_run
+from comity.commons.gate import check_open_time, check_run
+from comity.commons.gate_steps import LocalFacts
 from comity.commons.phases import complainers
 from comity.commons.revealing import expected_close
 from comity.commons.state import Outcome, State, Study
 from comity.errors import Refused, Rule
-from comity.node.practice import Practice, local_dataset
+from comity.node.gating import facts
+from comity.node.practice import Practice, local_dataset, records_asked
 from comity.node.remembering import lost_memory, resume, settle
 from comity.node.stages import (
     dealings_of,
@@ -132,8 +134,7 @@ class Rounds:
         state = station.replica.state
         check_open_time(opened.time_s, station.clock())
         study = state.studies[opened.study]
-        facts = self._facts(study)
-        check_run(state, station.member, study.id, station.site, facts)
+        check_run(state, station.member, study.id, station.site, self._facts(study))
         consent = study.consents[station.member]
         check_work(station, opened, consent.dataset, consent.version)
         sealing_secret(station, opened)  # who cannot open its shares sits the attempt out (5.5)
@@ -166,7 +167,15 @@ class Rounds:
         if consent is not None:
             versions[consent.dataset] = local_dataset(station, consent.dataset).version_now()
         code = sha256(station.blob(study.register.plan.code).read_bytes())
-        return LocalFacts(code=code, versions=versions, sandboxed=self._practice.sandboxed())
+        return facts(
+            station,
+            study,
+            consent,
+            code=code,
+            versions=versions,
+            walls=self._practice.walls(),
+            records={} if consent is None else records_asked(station, consent, station.site),
+        )
 
     def say_ready(self, duty: SayReady) -> None:
         """2: open and check what was dealt; bring the next sealing key; erase this one."""

@@ -18,7 +18,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal, TypeVar, final
+from typing import Final, TypeVar, final
 
 import msgspec
 
@@ -60,8 +60,8 @@ from comity.node.sandbox_wire import (
     Unfit,
     answer_fault,
 )
+from comity.values import SandboxPolicy, walls_of
 
-Policy = Literal["require", "warn"]
 Decoded = TypeVar("Decoded")
 Wanted = TypeVar("Wanted", bound=Result)
 
@@ -102,7 +102,7 @@ class Sandbox:
         data_path: Path | None,
         work_dir: Path,
         *,
-        policy: Policy = "require",
+        policy: SandboxPolicy = "require",
         limits: Limits | None = None,
         more_data: Sequence[Path] = (),
     ) -> Sandbox:
@@ -113,12 +113,12 @@ class Sandbox:
             data_path: this site's table; None for a study that is only described or begun.
             work_dir: a folder of its own, made here when absent, for model, update and notes;
                 the notes of an earlier process are kept in it.
-            policy: "require" refuses when a wall is missing; "warn" goes on, and the caller tells
-                its operator what `isolation.missing` says.
+            policy: the walls that must hold. Where others are missing it goes on, and the caller
+                tells its operator what `isolation.missing` says.
             limits: `Limits()` when None.
             more_data: tables of a simulation's other members.
         Raises:
-            Refused(SANDBOX_MISSING): the policy is "require" and a wall is missing.
+            Refused(SANDBOX_MISSING): a wall that must hold is missing.
             Misconfigured: a path is missing, or Python does not start within these limits.
         """
         setup = prepare(study_path, data_path, work_dir, limits or Limits(), more_data)
@@ -129,12 +129,14 @@ class Sandbox:
         try:
             CHILDREN.begun(child)
             sandbox.isolation = sandbox._begin_life()
-            if policy == "require" and not sandbox.isolation.complete:
+            lacking = sorted(walls_of(policy) - sandbox.isolation.walls)
+            if lacking:
                 why = "; ".join(sandbox.isolation.missing)
                 raise Refused(
                     Rule.SANDBOX_MISSING,
-                    f"this system cannot shut a study in ({why}); use a Linux kernel with "
-                    "Landlock and seccomp, or set the sandbox policy of this site to warn",
+                    f"this system cannot shut a study in: {', '.join(lacking)} ({why}); use a "
+                    "Linux kernel with Landlock and seccomp, or let the owner demand less in "
+                    "sandbox of site.toml",
                 )
             started = True
         finally:

@@ -23,7 +23,7 @@ from comity.learning.study import ROUNDS_MAX, Contract
 from comity.learning.twin import ROWS_MAX, twin
 from comity.node.isolation import Limits
 from comity.node.planning import read_study, write_model
-from comity.node.sandbox import Policy, Sandbox
+from comity.node.sandbox import Sandbox
 from comity.node.sandbox_faults import believed_line
 from comity.node.sandbox_wire import (
     WORD_BYTES,
@@ -35,7 +35,7 @@ from comity.node.sandbox_wire import (
     Simulating,
     Split,
 )
-from comity.values import Digest, MemberId
+from comity.values import Digest, MemberId, SandboxPolicy
 
 NOTES_SHOWN: Final = 2_000
 """Characters of the study's own words that its author is shown; all is on this machine."""
@@ -123,7 +123,7 @@ Tell = Callable[[int, int, int], None]
 
 
 def contract_of_file(
-    file: Path, work: Path, policy: Policy, file_name: str
+    file: Path, work: Path, policy: SandboxPolicy, file_name: str
 ) -> tuple[Contract, tuple[str, ...]]:
     """What a study file declares about tables, and which walls are missing; no data are near.
 
@@ -154,7 +154,7 @@ def simulate(
     file: Path,
     wanted: Wanted,
     *,
-    policy: Policy = "require",
+    policy: SandboxPolicy = "require",
     limits: Limits | None = None,
     tell: Tell = lambda run, number, rounds: None,
     out: Path | None = None,

@@ -6,15 +6,17 @@ import logging
 
 from comity.aggregation.sharing import SEALING_RAND_BYTES, sealing_keys
 from comity.commons.duties import AskConsent, SayEnrol, SignRelease
+from comity.commons.state import Consent
 from comity.commons.studies import next_serial
 from comity.errors import Forged, Refused, Rule
 from comity.node.founding import key_set_of, possession_of
+from comity.node.gating import check_consent
 from comity.node.models import starting_blobs
 from comity.node.station import Station
 from comity.release.form import MODEL, parse_manifest
 from comity.statements.governing import CommonsFound, ReleaseSign
 from comity.statements.studies import ConsentGive, StudyEnrol
-from comity.values import sha256
+from comity.values import StatementId, sha256
 
 LOG = logging.getLogger(__name__)
 
@@ -29,28 +31,29 @@ def consent(station: Station, duty: AskConsent) -> None:
     """Consent by site policy, if it says so; otherwise a person is asked (`comity consent`).
 
     Raises:
-        Refused(SITE_FORBIDS): the policy asks a person, or has no data set for it.
+        Refused: the first reason of the gate; WAITS_FOR_PERSON when that is all that is missing.
     """
-    site = station.site
-    study = duty.study
-    if site.studies != "auto":
+    site, study = station.site, duty.study
+    if site.studies == "ask":
         raise Refused(
-            Rule.SITE_FORBIDS,
+            Rule.WAITS_FOR_PERSON,
             f"study {study.register.name} waits for a person: `comity consent give {study.id}`",
         )
     owned = [d for d in station.replica.state.datasets.values() if d.owner == station.member]
     if len(owned) != 1:
         raise Refused(
-            Rule.SITE_FORBIDS,
+            Rule.WAITS_FOR_PERSON,
             f"this site has {len(owned)} data sets, so a person must choose: `comity consent give`",
         )
-    if site.code and study.register.plan.code not in site.code:
-        raise Refused(Rule.SITE_FORBIDS, "the study's code is not on this site's list")
-    dataset = owned[0]
-    station.say(
-        ConsentGive(
-            dataset=dataset.id, exposed=site.exposed, study=study.id, version=dataset.version
-        )
+    wanted = Consent(dataset=owned[0].id, version=owned[0].version, exposed=site.exposed)
+    check_consent(station, study, wanted, person=False)
+    station.say(give_of(study.id, wanted))
+
+
+def give_of(study: StatementId, wanted: Consent) -> ConsentGive:
+    """The statement that gives this consent."""
+    return ConsentGive(
+        dataset=wanted.dataset, exposed=wanted.exposed, study=study, version=wanted.version
     )
 
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from comity.commons.fold import check
-from comity.commons.gate import SitePolicy
+from comity.commons.site import SitePolicy
 from comity.commons.state import State
 from comity.errors import (
     ComityError,
@@ -41,6 +41,7 @@ from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.node.scratch import Scratch
 from comity.node.settings import NodeSettings
+from comity.node.site_file import SiteFile
 from comity.node.vectors import SumFile
 from comity.statements.entries import Body, Statement
 from comity.statements.governing import CommonsFound
@@ -80,7 +81,7 @@ class Station:
     member: MemberId
     keys: MemberKeys
     settings: NodeSettings
-    site: SitePolicy
+    policy: SiteFile
     replica: Replica
     journal: SqliteJournal
     blobs: FileBlobStore
@@ -128,6 +129,15 @@ class Station:
             self.replica.close()
         finally:
             self.journal.close()
+
+    @property
+    def site(self) -> SitePolicy:
+        """What the owner of this site decides, as `site.toml` says it now.
+
+        Raises:
+            Misconfigured: the file cannot be read, or is wrong.
+        """
+        return self.policy.now()
 
     @property
     def work(self) -> Path:

@@ -15,6 +15,14 @@ from msgspec import Meta, Struct
 
 from comity.errors import Misconfigured
 from comity.node import wishes
+from comity.node.consent_wire import (
+    AboutConsent,
+    ConsentResult,
+    SimulateConsent,
+    about_consent,
+    look_at,
+    simulated,
+)
 from comity.node.deciding_wire import Deciding, DecidingResult, decide
 from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
 from comity.node.evidence_wire import AboutEvidence, EvidenceResult, fulfil_about_evidence
@@ -236,6 +244,7 @@ Wish = (
     | AskFailures
     | FindStudyFile
     | Reviewed
+    | AboutConsent
 )
 
 Result = (
@@ -256,6 +265,7 @@ Result = (
     | EvidenceResult
     | Failures
     | StudyFile
+    | ConsentResult
 )
 
 
@@ -327,6 +337,8 @@ def fulfil(wish: Wish, station: Station) -> Result:
         case FindStudyFile():
             return wishes.study_file(station, wish.study)
         case _:
+            if isinstance(wish, AboutConsent):
+                return about_consent(wish, station)
             if isinstance(wish, Governed):
                 return govern(wish, station)
             if isinstance(wish, Deciding):
@@ -357,6 +369,10 @@ def fulfil_beside(wish: Wish, station: Station, in_loop: InLoop) -> Result:
             task = in_loop(lambda s: evaluation_task(s, wish.study))
             assert isinstance(task, EvaluationTask)
             return run_evaluation(task)
+        case SimulateConsent():
+            with tempfile.TemporaryDirectory(dir=station.work) as work:
+                seen = look_at(station, wish, Path(work))
+                return _result(in_loop(lambda s: simulated(s, wish, *seen)))
         case ExportLog():
             whole = in_loop(export_task)
             assert isinstance(whole, ExportTask)

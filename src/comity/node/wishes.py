@@ -17,12 +17,13 @@ import msgspec
 from msgspec import Struct
 
 from comity.commons.fold import next_link
-from comity.commons.state import Dataset
+from comity.commons.state import Consent
 from comity.errors import Misconfigured, Refused, Rule
 from comity.node.evaluating import Evaluation as Evaluation
 from comity.node.evaluating import evaluate as evaluate
 from comity.node.failures import failures as failures
-from comity.node.lookup import find_proposal, find_study
+from comity.node.gating import check_consent, forget_yes, remember_yes, yes_of
+from comity.node.lookup import find_proposal, find_study, own_dataset
 from comity.node.pages import log_entries as log_entries
 from comity.node.pages import logged as logged
 from comity.node.pages import prove_entry as prove_entry
@@ -36,6 +37,7 @@ from comity.node.releasing import release_motion
 from comity.node.releasing import write_release as write_release
 from comity.node.reports import anchor as anchor
 from comity.node.reports import status as status
+from comity.node.standing import give_of
 from comity.node.station import Station
 from comity.statements.entries import Body
 from comity.statements.governing import (
@@ -47,7 +49,6 @@ from comity.statements.governing import (
     proposal_of,
 )
 from comity.statements.studies import (
-    ConsentGive,
     ConsentRefuse,
     ConsentWithdraw,
     DatasetDeclare,
@@ -139,7 +140,8 @@ def register_parts(
     charter = station.replica.state.charter
     plan = plan_of(parts, charter, terms or PlanTerms())
     title = parts.card.title
-    body = StudyRegister(name=_slug(name or parts.card.name), plan=plan, title=title)
+    called = _slug(name or parts.card.name)
+    body = StudyRegister(name=called, plan=plan, title=title, use=parts.card.use)
     for blob, place in parts.blobs.items():
         station.blobs.adopt(place, blob)
     return say_once(station, body, body.name)
@@ -187,11 +189,12 @@ def give_consent(
         exposed: accept that absences of others may show nearly this site's update.
     Raises:
         Refused: NO_SUCH_THING; WRONG_PARTY; VERSION_NOT_DECLARED when the file has changed;
-            SITE_FORBIDS when `site.toml` does not let this site be exposed.
+            SITE_FORBIDS when `site.toml` does not let this site be exposed; or what else the gate
+            says of it (commons/gate.py).
     """
     state = station.replica.state
     found = find_study(state, study)
-    declared = _own_dataset(station, dataset)
+    declared = own_dataset(state, station.member, dataset)
     here = local_dataset(station, declared.id).version_now()
     if here != declared.version:
         raise Refused(
@@ -203,17 +206,26 @@ def give_consent(
         raise Refused(
             Rule.SITE_FORBIDS,
             "site.toml says exposed = false: this site waits rather than be exposed; consent"
-            " without --exposed, or change site.toml and restart the node",
+            " without --exposed, or change site.toml",
         )
-    body = ConsentGive(
-        dataset=declared.id, exposed=exposed, study=found.id, version=declared.version
-    )
-    return say_once(station, body, found.register.name)
+    wanted = Consent(dataset=declared.id, version=declared.version, exposed=exposed)
+    check_consent(station, found, wanted, person=True)
+    if found.consents.get(station.member) == wanted and yes_of(station, found, wanted) != "study":
+        remember_yes(station, found, wanted)
+        raise Refused(
+            Rule.SAID_BEFORE,
+            "the policy of this site gave this consent already; that a person agrees is remembered"
+            " now, and there is nothing more to say",
+        )
+    # Die after this line: the yes is remembered and was never said; nothing runs by it.
+    remember_yes(station, found, wanted)
+    return say_once(station, give_of(found.id, wanted), found.register.name)
 
 
 def refuse_consent(station: Station, study: str, *, reason: str = "") -> Said:
     """Say no to a study; ends a yes as a withdrawal does. Raises Refused."""
     found = find_study(station.replica.state, study)
+    forget_yes(station, found)
     body = ConsentRefuse(study=found.id, reason=_text("reason", reason))
     return say_once(station, body, found.register.name)
 
@@ -221,6 +233,7 @@ def refuse_consent(station: Station, study: str, *, reason: str = "") -> Said:
 def withdraw_consent(station: Station, study: str, *, reason: str = "") -> Said:
     """Take a yes back; what is committed already may still be in a sum. Raises Refused."""
     found = find_study(station.replica.state, study)
+    forget_yes(station, found)
     body = ConsentWithdraw(study=found.id, reason=_text("reason", reason))
     return say_once(station, body, found.register.name)
 
@@ -303,29 +316,6 @@ def answer_objections(station: Station, proposal: str, answer: str) -> Said:
 
 
 # -- inside ---------------------------------------------------------------------------------------
-
-
-def _own_dataset(station: Station, dataset: str | None) -> Dataset:
-    mine = {
-        known.id: known
-        for known in station.replica.state.datasets.values()
-        if known.owner == station.member
-    }
-    if dataset is None and len(mine) == 1:
-        return next(iter(mine.values()))
-    if dataset is None:
-        raise Refused(
-            Rule.NO_SUCH_THING,
-            f"this site has {len(mine)} declared data sets, so say which one with --dataset"
-            if mine
-            else "this site has declared no data set: run `comity data add` first",
-        )
-    if dataset not in mine:
-        raise Refused(
-            Rule.NO_SUCH_THING,
-            f"this site has declared no data set {dataset[:64]!r}: run `comity data add` first",
-        )
-    return mine[DatasetId(dataset)]
 
 
 def say_once(station: Station, body: Body, about: str) -> Said:

@@ -15,6 +15,7 @@ from comity.values import (
     ADDRESS_PATTERN,
     DEADLINE_S_MAX,
     DIGEST_PATTERN,
+    DISEASE_PATTERN,
     INTEGER_MAX,
     JSON_STRING_BYTES_MAX,
     LOG_SIZE_MAX,
@@ -48,6 +49,8 @@ AddressField = Annotated[
     str, Meta(pattern=ADDRESS_PATTERN, min_length=1, max_length=ADDRESS_BYTES_MAX)
 ]
 """Where a host answers: printable ASCII without spaces."""
+DiseaseField = Annotated[str, Meta(pattern=DISEASE_PATTERN, max_length=SLUG_BYTES_MAX)]
+"""A term of an ontology of diseases, such as MONDO:0004995."""
 EvidenceField = Annotated[str, Meta(min_length=1, max_length=JSON_STRING_BYTES_MAX)]
 LogSize = Annotated[int, Meta(ge=0, le=LOG_SIZE_MAX)]
 Count = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]

@@ -16,6 +16,7 @@ from comity.statements.fields import (
     Count,
     DatasetField,
     DigestField,
+    DiseaseField,
     Duration,
     Millionths,
     Positive,
@@ -26,7 +27,7 @@ from comity.statements.fields import (
     TextField,
     Words,
 )
-from comity.values import ROSTER_MAX, Digest
+from comity.values import DISEASES_MAX, ROSTER_MAX, Digest
 
 
 @final
@@ -119,13 +120,48 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 
 
 @final
+class UseTerms(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a study's result is for, in the words of the Data Use Ontology (commons/use.py).
+
+    What is left out is not declared, and sites ask a person about it. purpose: research in general,
+    on health, on the diseases listed, or on population origins. commercial: whether anybody earns
+    by it. non_profit: whether all who take part are not-for-profit. methods: whether it develops
+    methods. ancestry: whether it studies population origins, beside another purpose. ethics: digest
+    of the document with which an ethics board approved it.
+    """
+
+    purpose: Literal["general", "health", "disease", "ancestry"]
+    ancestry: bool | None = None
+    commercial: bool | None = None
+    diseases: Annotated[tuple[DiseaseField, ...], Meta(max_length=DISEASES_MAX)] = ()
+    ethics: DigestField | None = None
+    methods: bool | None = None
+    non_profit: bool | None = None
+
+
+def use_fault(use: UseTerms) -> str | None:
+    """Why these terms contradict themselves, and what to write instead; None when they do not."""
+    if (use.purpose == "disease") != bool(use.diseases):
+        return 'use: diseases are listed exactly when purpose = "disease"'
+    if use.diseases != tuple(sorted(set(use.diseases))):
+        return "use.diseases: each once, in alphabetical order"
+    if use.purpose == "ancestry" and use.ancestry is False:
+        return 'use.ancestry: leave it out, or say another purpose than "ancestry"'
+    return None
+
+
+@final
 class StudyRegister(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A registered piece of joint work; its id is the id of this statement."""
+    """A registered piece of joint work; its id is the id of this statement.
+
+    use: what its result is for, as the study file declares it; absent when it declares nothing.
+    """
 
     tag: ClassVar[str] = "study.register"
     name: SlugField
     plan: Plan
     title: TextField = ""
+    use: UseTerms | None = None
 
     def about(self) -> tuple[About, ...]:
         return (

@@ -1,20 +1,22 @@
 """P6. Nobody's data are used without their owner's yes, checked by the owner's own node.
 
-The whole site policy and the privacy budget come later; until then a data set with a budget takes
-no study at all. What the study's process cannot reach is in tests/node/test_sandbox_attacks.py.
+Privacy budgets come later; until then a data set with a budget takes no study at all. What the
+study's process cannot reach is in tests/node/test_sandbox_attacks.py.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from comity.commons.gate import LocalFacts, SitePolicy, check_run
+from comity.commons.gate import check_run
+from comity.commons.gate_steps import LocalFacts
 from comity.commons.rounds import expected_open
+from comity.commons.site import SitePolicy
 from comity.errors import Refused, Rule
 from comity.statements.rounds import RoundOpen
 from comity.statements.studies import ConsentGive, ConsentWithdraw, DatasetDeclare
-from comity.values import Digest, StatementId
-from tests.worlds import World, digest
+from comity.values import WALLS, Digest, StatementId
+from tests.worlds import FIRST_S, World, digest
 
 
 def commons() -> tuple[World, StatementId]:
@@ -28,7 +30,10 @@ def gate(world: World, study: StatementId, **facts: object) -> Rule | None:
     local = LocalFacts(
         code=Digest(str(facts.get("code", digest("code")))),
         versions={world.declare(me, "1"): Digest(str(facts.get("version", digest("1"))))},
-        sandboxed=bool(facts.get("sandboxed", True)),
+        walls=frozenset(WALLS if facts.get("sandboxed", True) else ()),
+        now_s=FIRST_S,
+        final_size=world.state.size,
+        yes="study" if facts.get("person", True) else "",
     )
     policy = SitePolicy(code=(digest("reviewed"),)) if facts.get("reviewed") else SitePolicy()
     try:
@@ -50,10 +55,11 @@ def test_without_a_yes_nothing_runs_whatever_others_have_said() -> None:
 @pytest.mark.parametrize(
     ("changed", "rule"),
     [
-        ({"code": digest("other code")}, Rule.SITE_FORBIDS),
+        ({"code": digest("other code")}, Rule.CODE_NOT_ALLOWED),
         ({"version": digest("2")}, Rule.VERSION_NOT_DECLARED),
-        ({"reviewed": True}, Rule.SITE_FORBIDS),
+        ({"reviewed": True}, Rule.CODE_NOT_ALLOWED),
         ({"sandboxed": False}, Rule.SANDBOX_MISSING),
+        ({"person": False}, Rule.WAITS_FOR_PERSON),
     ],
 )
 def test_a_yes_is_for_this_code_these_data_and_this_policy(

@@ -41,7 +41,7 @@ def test_no_process_starts_for_a_study_nobody_here_said_yes_to(tmp_path: Path) -
             return status.communicate(timeout=60)[0]
 
         commons.wait_until(lambda: "ASKS YOU: consent on pushed" in asked(), 90)
-        assert "[site-forbids]" in asked(), "and it says why the other one does not run either"
+        assert "[code-not-allowed]" in asked(), "and it says why the other one does not run either"
         assert STARTED not in commons.said("m1")
         (pushed_study,) = [
             study
