@@ -50,7 +50,7 @@ docs: setup
 
 lock: setup
 	.uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --extra demo --group dev pyproject.toml -o requirements.lock
+	  --no-emit-index-url --extra demo --extra parquet --extra plot --group dev pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis

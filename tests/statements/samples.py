@@ -64,6 +64,7 @@ from comity.statements.studies import (
     Deadlines,
     Plan,
     StudyEnrol,
+    StudyFail,
     StudyLeave,
     StudyRegister,
     UpdateRule,
@@ -222,6 +223,14 @@ BODY_OF: dict[str, Body] = {
         EvidenceFile(evidence='{"kind":"host","a":"—"}', subject=AUTHOR),
         ProposalWithdraw(proposal=PROPOSAL),
         ObjectionAnswer(proposal=PROPOSAL, reason="the code is the reviewed one"),
+        StudyFail(
+            attempt=1,
+            kind="code-failed",
+            round_no=2,
+            study=STUDY,
+            line=41,
+            raised="ZeroDivisionError",
+        ),
     )
 }
 """One body of each tag."""

@@ -31,7 +31,8 @@ class SitePolicy(Struct, frozen=True, forbid_unknown_fields=True):
     (aggregation.md 5.10). sandbox: whether a study's code may run where the sandbox has no full
     strength ("warn"), or not at all ("require"). survivors_min: fewest members whose sum this site
     goes into. rounds_max: most rounds of one study. memory_mb_max (MiB), cpu_s_max (seconds of one
-    round): limits that the sandbox sets.
+    round): limits that the sandbox sets. tell_failures: what all members are told when a study
+    fails here: nothing, its kind, or also the exception and the line of the study file (ADR 58).
     """
 
     format: Literal["comity-site/1"] = "comity-site/1"
@@ -43,6 +44,7 @@ class SitePolicy(Struct, frozen=True, forbid_unknown_fields=True):
     sandbox: Literal["require", "warn"] = "require"
     studies: Literal["ask", "auto"] = "ask"
     survivors_min: Annotated[int, Meta(ge=3, le=ROSTER_MAX)] = 3
+    tell_failures: Literal["nothing", "kind", "line"] = "nothing"
 
 
 @final

@@ -15,7 +15,7 @@ from comity.commons.charter import Charter
 from comity.errors import Rule
 from comity.statements.governing import Choice, KeySet, Motion, ReleaseMotion
 from comity.statements.membership import HostTakeover, KeysRevoke, KeysRotate
-from comity.statements.studies import StudyRegister
+from comity.statements.studies import StudyFail, StudyRegister
 from comity.values import CommonsId, DatasetId, Digest, MemberId, StatementId, sealing_key_id
 
 
@@ -125,7 +125,7 @@ class Study:
     and have not given since. left: members that left by their own statement and did not return.
     excluded: members that t disputes named. serials: of each member's newest study.enrol, also
     when it is no longer enrolled. roster_index: of the newest entry among study.register and the
-    consents, enrolments and departures of the study.
+    consents, enrolments and departures of the study. failures: what sites told, oldest first.
     """
 
     id: StatementId
@@ -144,6 +144,7 @@ class Study:
     current: Live | None
     ended: tuple[Ended, ...]
     results: tuple[Accepted, ...]
+    failures: tuple[tuple[MemberId, StudyFail], ...] = ()
 
     @property
     def round_no(self) -> int:

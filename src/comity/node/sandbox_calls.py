@@ -5,17 +5,17 @@ Used for a real round and for a simulated one alike, so that both do the same.
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Final
 
-from comity.errors import Raised, StudyFault, StudyFaultKind
+from comity.errors import Raised
+from comity.learning.given import checked_metrics
 from comity.learning.local import seen
 from comity.learning.steps import Float32Array
-from comity.learning.study import METRICS_MAX, NAME, Contract, LoadedStudy
+from comity.learning.study import Contract, LoadedStudy
 from comity.learning.tables import Reading, Table, Unread, inspect_table
 from comity.node.sandbox_wire import Failed, Unfit
 
@@ -78,21 +78,7 @@ def measured(
     Raises:
         StudyFault: no named numbers, or an infinite one. Anything the study raises.
     """
-    found = loaded.evaluate(seen(loaded.study, model, kept), table)
-    if not isinstance(found, Mapping) or len(found) > METRICS_MAX:
-        raise StudyFault(
-            StudyFaultKind.BAD_OUTPUT, f"evaluate returns at most {METRICS_MAX} named numbers"
-        )
-    metrics: dict[str, float] = {}
-    for name, number in found.items():
-        if not isinstance(name, str) or NAME.match(name) is None:
-            raise StudyFault(StudyFaultKind.BAD_OUTPUT, "a metric's name is a plain word")
-        value = float(number)
-        if math.isinf(value):
-            raise StudyFault(StudyFaultKind.NOT_FINITE, f"metric {name} is infinite")
-        if not math.isnan(value):
-            metrics[name] = value
-    return metrics
+    return checked_metrics(loaded.evaluate(seen(loaded.study, model, kept), table))
 
 
 def read_file(contract: Contract, path: Path) -> Reading:

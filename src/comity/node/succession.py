@@ -312,10 +312,8 @@ def hand_in_bulk(station: Station) -> None:
     for study in station.replica.state.studies.values():
         if study.finished:
             continue
-        plan = study.register.plan
-        for name in (plan.code, plan.layout, plan.model, plan.moments):
-            if name is not None:
-                _hand_in_blob(station, BlobName(name))
+        for name in study.register.plan.blobs:
+            _hand_in_blob(station, BlobName(name))
         attempt = study.current
         if attempt is None:
             continue

@@ -20,10 +20,12 @@ from comity.node.evidence_wire import AboutEvidence, EvidenceResult, fulfil_abou
 from comity.node.exporting import ExportTask, LogExported, export_log, export_task
 from comity.node.failures import Failures
 from comity.node.governing_wire import Governed, GoverningResult, govern
+from comity.node.models import given_model
 from comity.node.pages import ENTRIES_MAX, EntryProof, EntryShown, Logged, LogPage
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
 from comity.node.releasing import Written
 from comity.node.reports import AnchorText, Status
+from comity.node.rows import StudyShown
 from comity.node.station import Station
 from comity.node.wish_fields import FilePath, Name
 from comity.node.wishes import Said, StudyFile
@@ -54,7 +56,8 @@ class DeclareDataset(Struct, frozen=True, tag="data-add", forbid_unknown_fields=
 
 @final
 class RegisterStudy(Struct, frozen=True, tag="study-register", forbid_unknown_fields=True):
-    """`wishes.register_study`. file: absolute; the other fields as in `PlanTerms`."""
+    """`wishes.register_study`. file: absolute; model: absolute if it is a path; the
+    other fields as in `PlanTerms`."""
 
     file: FilePath
     name: SlugField | None = None
@@ -63,6 +66,7 @@ class RegisterStudy(Struct, frozen=True, tag="study-register", forbid_unknown_fi
     attempts_max: Annotated[int, Meta(ge=1, le=1_000)] | None = None
     phase_s: _Seconds = PHASE_S
     train_s: _Seconds = TRAIN_S
+    model: FilePath | None = None
 
 
 @final
@@ -189,6 +193,13 @@ class AskFailures(Struct, frozen=True, tag="study-failures", forbid_unknown_fiel
 
 
 @final
+class ShowStudy(Struct, frozen=True, tag="study-show", forbid_unknown_fields=True):
+    """`wishes.show_study`."""
+
+    study: Name
+
+
+@final
 class FindStudyFile(Struct, frozen=True, tag="study-file", forbid_unknown_fields=True):
     """`wishes.study_file`."""
 
@@ -217,6 +228,7 @@ Wish = (
     | Governed
     | AboutEvidence
     | AskFailures
+    | ShowStudy
     | FindStudyFile
 )
 
@@ -234,6 +246,7 @@ Result = (
     | GoverningResult
     | EvidenceResult
     | Failures
+    | StudyShown
     | StudyFile
 )
 
@@ -257,7 +270,7 @@ def fulfil(wish: Wish, station: Station) -> Result:
             )
         case RegisterStudy():
             return wishes.register_study(
-                station, Path(wish.file), terms=_terms(wish), name=wish.name
+                station, Path(wish.file), terms=_terms(wish), name=wish.name, model=wish.model
             )
         case GiveConsent():
             return wishes.give_consent(
@@ -299,6 +312,8 @@ def fulfil(wish: Wish, station: Station) -> Result:
             return wishes.evaluate(station, wish.study)
         case AskFailures():
             return wishes.failures(station, wish.study)
+        case ShowStudy():
+            return wishes.show_study(station, wish.study)
         case FindStudyFile():
             return wishes.study_file(station, wish.study)
         case _:
@@ -315,8 +330,11 @@ def fulfil_beside(wish: Wish, station: Station, in_loop: InLoop) -> Result:
     """
     match wish:
         case RegisterStudy():
+            model = wish.model
+            given = in_loop(lambda s: None if model is None else given_model(s, model))
+            assert given is None or isinstance(given, Path)
             with tempfile.TemporaryDirectory(dir=station.work) as work:
-                parts = study_parts(Path(wish.file), Path(work), station.site)
+                parts = study_parts(Path(wish.file), Path(work), station.site, given)
                 return _result(
                     in_loop(
                         lambda s: wishes.register_parts(
