@@ -42,4 +42,4 @@ def test_tables_and_simulations_need_no_extra() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(ran.stdout.split())
     assert "comity.api.simulations" in loaded
-    assert not loaded & {"matplotlib", "pandas", "pyarrow", "sklearn", "torch", "typer", "rich"}
+    assert not loaded & {"matplotlib", "pandas", "pyarrow", "sklearn", "torch", "typer"}

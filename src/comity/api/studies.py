@@ -94,14 +94,15 @@ def twin(
     """Write an invented table that fits a study, as `comity data twin` does. Nobody's data.
 
     Args:
-        out: a new file.
+        out: a new file; with the ending .parquet it is Parquet.
     Returns:
         The file.
     Raises:
         StudyFault. Misconfigured: the file exists, or the number of rows cannot be.
     """
-    made = twin_of(_contract(study, weak_sandbox), rows, seed)
     target = Path(out)
+    contract = _contract(study, weak_sandbox)
+    made = twin_of(contract, rows, seed, parquet=target.suffix == ".parquet")
     try:
         with target.open("xb") as file:
             file.write(made)

@@ -20,7 +20,7 @@ Cell = str | int | float | None
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ResultTable:
     """Rows of results; shows itself in a notebook and as text.
 
@@ -76,7 +76,7 @@ class ResultTable:
                 raise Misconfigured(f"cannot write {file}: {error.strerror}") from error
         return text.getvalue()
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         shown = [list(self.columns), *([_shown(cell) for cell in row] for row in self.rows)]
         widths = [max(len(row[at]) for row in shown) for at in range(len(self.columns))]
         lines = (

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Final
 
-from comity.errors import Raised
+from comity.errors import Malformed, Misconfigured, Raised
+from comity.learning.fitting import contract_text
 from comity.learning.given import checked_metrics
 from comity.learning.local import seen
 from comity.learning.steps import Float32Array
@@ -88,9 +89,14 @@ def read_file(contract: Contract, path: Path) -> Reading:
 
 def read_bytes(contract: Contract, raw: bytes, name: str) -> Reading:
     """As `read_file`, of bytes that came from somewhere."""
+    try:
+        text = contract_text(contract, raw)
+    except (Malformed, Misconfigured) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        raise DoesNotFit(Unfit(1, 0, 1)) from None
     found = inspect_table(
         contract.columns,
-        raw,
+        text,
         missing=contract.missing,
         missing_texts=contract.missing_texts,
         strip_headers=contract.strip_headers,

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from comity.errors import DataFault, Misconfigured, Raised, StudyFault, StudyFaultKind
 from comity.learning.given import from_sum
+from comity.learning.parquet import table_as_parquet
 from comity.learning.partition import named
 from comity.learning.simulate import MEMBERS_MAX, Terms, check_count
 from comity.learning.study import ROUNDS_MAX, Contract, StudyCard
@@ -148,11 +149,15 @@ def contract_of_file(
         sandbox.close()
 
 
-def twin_of(contract: Contract, rows: int, seed: int) -> bytes:
-    """An invented table that fits a contract. Raises Misconfigured: too many rows, or none."""
+def twin_of(contract: Contract, rows: int, seed: int, *, parquet: bool = False) -> bytes:
+    """An invented table that fits a contract, comma-separated or as Parquet.
+
+    Raises Misconfigured: too many rows, or none; or Parquet's writer is not installed.
+    """
     if not 1 <= rows <= ROWS_MAX or seed < 0:
         raise Misconfigured(f"rows are 1 to {ROWS_MAX}, and a seed is a number from 0")
-    return twin(contract.columns, rows, np.random.default_rng(seed))
+    text = twin(contract.columns, rows, np.random.default_rng(seed))
+    return table_as_parquet(contract.columns, text) if parquet else text
 
 
 def simulate(
