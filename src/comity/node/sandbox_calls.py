@@ -63,6 +63,13 @@ def raised_by(error: BaseException) -> Raised:
     return Raised.OTHER
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; PyTorch has no MemoryError, but errors of its own for that."""
+    if type(error) is RuntimeError and error.args and type(error.args[0]) is str:
+        return "can't allocate memory" in error.args[0]
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
 def codes_of(code: CodeType) -> Iterator[CodeType]:
     """A piece of compiled code and every piece within it."""
     yield code

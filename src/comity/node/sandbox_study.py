@@ -39,6 +39,7 @@ from comity.node.sandbox_calls import (
     NoSum,
     codes_of,
     measured,
+    out_of_memory,
     raised_by,
     read_file,
 )
@@ -103,11 +104,10 @@ class Worker:
         except StudyFault as fault:
             traceback.print_exc()
             return Failed(fault.kind, self._line(fault))
-        except MemoryError as error:
-            traceback.print_exc()
-            return Failed(StudyFaultKind.LIMIT_EXCEEDED, self._line(error), Raised.MEMORY)
         except BaseException as error:  # outermost loop of this process; SystemExit included
             traceback.print_exc()
+            if out_of_memory(error):
+                return Failed(StudyFaultKind.LIMIT_EXCEEDED, self._line(error), Raised.MEMORY)
             kind = StudyFaultKind.CODE_FAILED
             if self._loaded is None:
                 kind = StudyFaultKind.NOT_LOADABLE
