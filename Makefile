@@ -6,7 +6,7 @@ READY := .venv/.ready
 # The tests start programs by the hundred: none compiles what was compiled before.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup check test test-all nightly demo bench tables vectors docs lock clean
+.PHONY: setup check test test-torch test-all nightly demo bench bench-torch tables tables-torch vectors docs lock clean
 
 setup: $(READY)
 
@@ -28,6 +28,28 @@ check: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 -m "not slow and not nightly"
+
+# PyTorch in an environment of its own, so that nothing else is installed or tested with it.
+TORCH := .venv-torch/bin
+TORCH_READY := .venv-torch/.ready
+
+$(TORCH_READY): $(READY) requirements-torch.txt
+	@test -x $(TORCH)/python || .uv/bin/uv venv --quiet --python "$$(command -v $(PYTHON))" .venv-torch
+	@echo "setting up: the locked dependencies and PyTorch, inside the checkout"
+	@.uv/bin/uv pip sync --quiet --compile-bytecode --python $(TORCH)/python --require-hashes requirements.lock
+	@.uv/bin/uv pip install --quiet --python $(TORCH)/python --no-deps --no-build-isolation --editable .
+	@.uv/bin/python -m pip --python $(TORCH)/python install --quiet --disable-pip-version-check \
+	  -r requirements-torch.txt
+	@touch $(TORCH_READY)
+
+test-torch: $(TORCH_READY)
+	$(TORCH)/python -m pytest tests/frameworks
+
+bench-torch: $(TORCH_READY)
+	@$(TORCH)/python -m bench.run --only torch
+
+tables-torch: $(TORCH_READY)
+	@$(TORCH)/python -m bench.shakespeare
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2 -m "not nightly"
@@ -53,7 +75,7 @@ docs: setup
 
 lock: setup
 	.uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --extra demo --group dev pyproject.toml -o requirements.lock
+	  --no-emit-index-url --extra demo --extra parquet --extra plot --group dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-torch .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis

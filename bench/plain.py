@@ -24,7 +24,7 @@ from comity.aggregation.ring import (
 from comity.learning.model import model_bytes, to_flat, to_tensors
 from comity.learning.seeds import rounding_seed, training_seed
 from comity.learning.steps import Float32Array, Float64Array, first_moments, step_chunk
-from comity.learning.study import LoadedStudy, layout_of, load
+from comity.learning.study import LoadedStudy, load
 from comity.learning.tables import Reading, inspect_table
 from comity.learning.training import clipped, generator
 from comity.values import MemberId, sha256
@@ -58,7 +58,7 @@ def train_plain(study_file: Path, table: bytes, members: Sequence[str], rounds: 
     names = [MemberId(member) for member in members]
     quantised = _train(loaded, reading, names, rounds, quantised=True)
     exact = _train(loaded, reading, names, rounds, quantised=False)
-    layout = layout_of(loaded.study)
+    layout = loaded.study.parts.vector
     step = max(segment.range_max for segment in layout.segments) / q_max(len(names))
     return Plain(
         models=[str(sha256(model_bytes(layout, flat))) for flat in quantised],
@@ -72,7 +72,7 @@ def _train(
 ) -> list[Float32Array]:
     """The flat model after each round."""
     study = loaded.study
-    layout = layout_of(study)
+    layout = study.parts.vector
     flat = to_flat(layout, loaded.initial(study.seed))
     moments = first_moments(study.rule, len(flat))
     models = []
@@ -95,7 +95,7 @@ def quantised_mean(
     loaded: LoadedStudy, updates: list[Float32Array], members: list[MemberId], round_no: int
 ) -> Float64Array:
     """The mean of updates with equal weights, quantised and decoded as the commons does."""
-    layout, n = layout_of(loaded.study), len(members)
+    layout, n = loaded.study.parts.vector, len(members)
     seeds = [rounding_seed(loaded.study.seed, member, round_no) for member in members]
     quantisers = [Quantiser(layout, n, 1, 1, seed) for seed in seeds]
     mean = np.empty(layout.data_words, np.float64)

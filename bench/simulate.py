@@ -23,7 +23,7 @@ from comity.learning.model import model_digest, to_flat, to_tensors
 from comity.learning.partition import even
 from comity.learning.seeds import training_seed
 from comity.learning.steps import Float32Array, first_moments, step_chunk
-from comity.learning.study import LoadedStudy, layout_of, load
+from comity.learning.study import LoadedStudy, load
 from comity.learning.tables import Table, read_table
 from comity.learning.training import generator
 from comity.learning.twin import twin
@@ -76,7 +76,7 @@ def compare(members: int, rounds: int) -> Compared:
 def _in_turn(
     worker: Worker, loaded: LoadedStudy, tables: dict[MemberId, Table], rounds: int
 ) -> Compared:
-    layout, study = layout_of(loaded.study), loaded.study
+    layout, study = loaded.study.parts.vector, loaded.study
     bare = exact = to_flat(layout, loaded.initial(study.seed))
     moments, names = first_moments(study.rule, len(bare)), list(tables)
     exact_moments = moments
@@ -113,7 +113,7 @@ APART_MAX: Final = 1e-4
 def _updates(
     loaded: LoadedStudy, tables: dict[MemberId, Table], flat: Float32Array, number: int
 ) -> list[Float32Array]:
-    layout, seed = layout_of(loaded.study), loaded.study.seed
+    layout, seed = loaded.study.parts.vector, loaded.study.seed
     found = []
     for member, table in tables.items():
         rng = generator(training_seed(seed, member, number))

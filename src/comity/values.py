@@ -85,6 +85,10 @@ DATASETS_PER_MEMBER_MAX: Final = 1_000
 STUDIES_OPEN_PER_MEMBER_MAX: Final = 100
 SITE_BYTES_MAX: Final = 262_144
 DISEASES_MAX: Final = 64
+FAILURES_PER_STUDY_MAX: Final = 3
+"""Of one member: what its failures can tell at all is bounded (ADR 58)."""
+
+FAILURE_LINE_MAX: Final = 65_535
 PROPOSALS_OPEN_PER_MEMBER_MAX: Final = 32
 APPLICATIONS_OPEN_MAX: Final = 32
 APPLICATION_OPEN_S: Final = 30 * 86_400

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bench.tables import FEDERATED, OWN, ROWS, hearts, main, measured, run_federated
+from bench.hearts import ROWS, hearts
+from bench.tables import FEDERATED, OWN, main, measured, run_federated
 
 from bench import tables
 from comity.demo.heart import prepare
@@ -39,6 +40,7 @@ def test_a_row_beyond_its_bar_ends_with_1(
     monkeypatch.setattr(tables, "BAR", 1e-9)
     monkeypatch.setattr(tables, "FEDERATED", FEDERATED[:1])
     monkeypatch.setattr(tables, "OWN", ())
+    monkeypatch.setattr(tables, "TUNED", ())
     monkeypatch.setattr(tables, "EPOCHS", 1)
     assert main(["--data", folder, "--seeds", "1", "--no-secure"]) == 1
     assert "beyond the bar" in capsys.readouterr().out
@@ -66,5 +68,6 @@ def test_every_published_row_is_met_with_secure_sums_and_without(
     assert "every row within its bar" in said and said.count("secure against plain") == 7
     for name in ("Pooled", "FedAvg", "FedProx", "Scaffold", "Cyclic", "FedAdagrad", "FedAdam"):
         assert f"\n{name}" in said
+    assert "\nFedAvg, lr .003162" in said and "\nFedAvg, fine-tuned" in said
     for name in ("FedYogi", "Local 0", "Local 1", "Local 2", "Local 3", "FedAdam, own intercept"):
         assert f"\n{name}" in said

@@ -42,6 +42,7 @@ OTHER: dict[str, object] = {
     "rounds_per_day_max": 50,
     "sandbox": ("network", "files"),
     "studies": "auto",
+    "tell_failures": "line",
 }
 """Another value of each setting that is no number."""
 

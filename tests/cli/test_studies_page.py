@@ -16,16 +16,21 @@ COMMAND = re.compile(r"^    comity (.+)$", re.MULTILINE)
 
 
 def study_of_page() -> str:
-    """The one Python block."""
-    block = PAGE.read_text().split("```python\n")[1]
-    return block.split("```")[0]
+    """The first Python block."""
+    return blocks_of_page()[0]
+
+
+def blocks_of_page() -> list[str]:
+    """Its Python blocks: the study, and the evaluation."""
+    return [part.split("```")[0] for part in PAGE.read_text().split("```python\n")[1:]]
 
 
 def test_every_command_of_the_page_runs(
     comity: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("risk.py").write_text(study_of_page())
+    for name, block in zip(("risk.py", "how-good.py"), blocks_of_page(), strict=True):
+        Path(name).write_text(block)
     commands = COMMAND.findall(PAGE.read_text())
     assert len(commands) >= 6
     for command in commands:

@@ -95,11 +95,14 @@ def prepare(
     *,
     terms: PlanTerms | None = None,
     exposed: Sequence[str] = (),
+    model: Path | None = None,
+    site: str = "",
 ) -> Prepared:
     """Found a commons of `count` members, register the study, let all of them enrol.
 
     Args:
         exposed: members whose site consents to being exposed.
+        model: that an evaluation is given. site: more lines of everybody's site policy.
     """
     text = text or study_text()
     names = [f"m{number}" for number in range(count)]
@@ -107,9 +110,9 @@ def prepare(
     for number, place in enumerate(places.all):
         place.table.write_bytes(table_of(number))
         place.allow(text)
-        if place.member in exposed:
-            site = place.folder / "site.toml"
-            site.write_text(site.read_text() + "exposed = true\n")
+        policy = place.folder / "site.toml"
+        consents = "exposed = true\n" if place.member in exposed else ""
+        policy.write_text(policy.read_text() + site + consents)
     clock = Clock()
     file = root / "study.py"
     file.write_text(text)
@@ -120,7 +123,9 @@ def prepare(
         world.run(lambda: len(world.state.datasets) == count)
         wanted = terms or PlanTerms(phase_s=PHASE_S, train_s=TRAIN_S)
         author = world.desks[-1].station
-        world.study_id = wishes.register_study(author, file, terms=wanted).statement
+        given = None if model is None else str(model)
+        said = wishes.register_study(author, file, terms=wanted, model=given)
+        world.study_id = said.statement
         world.desks[0].silent_before = {"round.open"}
         world.run(lambda: world.desks[0].asleep)
         assert len(world.study.enrolled) == count, world.describe()

@@ -7,7 +7,7 @@ from types import ModuleType
 from comity.aggregation.layout import Layout
 from comity.learning.local import Learned, Shared, learn
 from comity.learning.steps import Float32Array
-from comity.learning.study import LoadedStudy, layout_of, load
+from comity.learning.study import LoadedStudy, load
 from comity.learning.tables import Reading, inspect_table
 from comity.learning.training import generator
 
@@ -108,4 +108,4 @@ def plain_update(
 
 def layout_of_text(text: str) -> Layout:
     """The layout the study declares."""
-    return layout_of(loaded(text).study)
+    return loaded(text).study.parts.vector

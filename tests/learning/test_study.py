@@ -20,7 +20,6 @@ from comity.learning.study import (
     Tensor,
     card_fault,
     describe,
-    layout_of,
     load,
 )
 from comity.learning.tables import Column
@@ -53,7 +52,7 @@ def test_a_card_says_everything_in_whole_numbers() -> None:
 
 @pytest.mark.parametrize("number", [1.0, 0.3, 2.0**-60, 1e15, 1 / 3, 5e-10])
 def test_ranges_are_exact(number: float) -> None:
-    layout = layout_of(study(tensors=(Tensor("w", (4,), range=number),)))
+    layout = study(tensors=(Tensor("w", (4,), range=number),)).parts.vector
     assert layout.segments[0].range_max == number
     assert layout.segments[0].mant % 2 == 1
     assert layout_fault(layout) is None

@@ -20,7 +20,7 @@ from comity.learning import FedAdagrad, FedAdam, FedAvg, FedYogi
 from comity.learning.local import alone, first_shared
 from comity.learning.model import to_flat, to_tensors
 from comity.learning.steps import Float64Array, Rule, first_moments, step_chunk
-from comity.learning.study import LoadedStudy, layout_of, load
+from comity.learning.study import LoadedStudy, load
 from comity.learning.tables import Table, read_table
 from comity.learning.training import Logistic, clipped, generator
 from comity.values import labelled_hash, u32
@@ -38,7 +38,7 @@ class Federation:
     def run(self, rule: Rule, learning_rate: float, seed: int) -> list[Mapping[str, float]]:
         """Fifteen rounds, weighted by training rows; each centre's metrics on its test rows."""
         self.scope["LEARNING_RATE"] = learning_rate
-        layout = layout_of(self.loaded.study)
+        layout = self.loaded.study.parts.vector
         flat = to_flat(layout, self.loaded.initial(seed))
         moments = first_moments(rule, len(flat))
         for number in range(ROUNDS):
@@ -130,7 +130,7 @@ def test_the_recipe_does_better_together_than_the_majority(federation: Federatio
             first_shared(federation.loaded),
             (labelled_hash("test", u32(number)) for number in range(ROUNDS)),
         )
-        by_itself = federation.loaded.evaluate(to_tensors(layout_of(study), flat), table)
+        by_itself = federation.loaded.evaluate(to_tensors(study.parts.vector, flat), table)
         assert together[member]["auc"] > by_itself["auc"]
 
 

@@ -68,6 +68,7 @@ from comity.statements.studies import (
     Deadlines,
     Plan,
     StudyEnrol,
+    StudyFail,
     StudyLeave,
     StudyPause,
     StudyRegister,
@@ -243,6 +244,14 @@ BODY_OF: dict[str, Body] = {
         ),
         StudyPause(reason="a column is not what it says", study=STUDY),
         StudyResume(study=STUDY),
+        StudyFail(
+            attempt=1,
+            kind="code-failed",
+            round_no=2,
+            study=STUDY,
+            line=41,
+            raised="ZeroDivisionError",
+        ),
     )
 }
 """One body of each tag."""

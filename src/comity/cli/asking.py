@@ -8,66 +8,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar, final
-
-from msgspec import Struct
+from typing import Final
 
 from comity.cli.terminal import Screen, Unlock
-from comity.errors import (
-    ComityError,
-    HostFault,
-    HostFaultKind,
-    Misconfigured,
-    Refused,
-    Rule,
-    Unavailable,
-)
+from comity.errors import ComityError, HostFault, HostFaultKind, Unavailable
 from comity.node.control import ask_node
 from comity.node.keyfile import make_keys
 from comity.node.loop import Loop
 from comity.node.opening import open_own, open_station
-from comity.node.pages import Logged
 from comity.node.reacting import halt, proven_against_host
 from comity.node.reports import Status
 from comity.node.rotating import load_own_keys
+from comity.node.speaking import LOGGED_WITHIN_S, Ask, Spoken, logged_within
+from comity.node.speaking import PAUSE_S as PAUSE_S
+from comity.node.speaking import ask_running as ask_running
+from comity.node.speaking import expect as expect
 from comity.node.station import Station
-from comity.node.wish_wire import (
-    AskLogged,
-    AskStatus,
-    Result,
-    Wish,
-    check_wish,
-    fulfil,
-    fulfil_beside,
-)
+from comity.node.wish_wire import AskStatus, Result, Wish, check_wish, fulfil, fulfil_beside
 from comity.node.wishes import Said
-from comity.values import StatementId
 
-Ask = Callable[[Wish], Result]
-"""Grants a wish; raises what its function raises."""
-
-LOGGED_WITHIN_S: Final = 60.0
 SYNCED_WITHIN_S: Final = 120.0
-PAUSE_S: Final = 0.1
-R = TypeVar("R")
-
-
-@final
-class Spoken(Struct, frozen=True, tag="spoken"):
-    """A statement that took effect at `index` of the log."""
-
-    statement: StatementId
-    about: str
-    index: int
-
-
-def expect(kind: type[R], answer: object) -> R:
-    """The answer, of the kind that this wish has."""
-    assert isinstance(answer, kind)
-    return answer
 
 
 @contextmanager
@@ -96,15 +59,6 @@ def node_of(
         station.close()
 
 
-def ask_running(folder: Path, wish: Wish) -> Result:
-    """Ask the node that runs in a folder. Raises Misconfigured: none runs there."""
-    check_wish(wish)
-    answer = ask_node(folder, wish)
-    if answer is None:
-        raise Misconfigured(f"no node runs in {folder}: start it with `comity node run`")
-    return answer
-
-
 def read_node(folder: Path, wish: Wish) -> Result:
     """Ask for what needs no key: the running node, or the folder's own verified copy of the log."""
     check_wish(wish)
@@ -125,31 +79,11 @@ def read_node(folder: Path, wish: Wish) -> Result:
 def speak(ask: Ask, wish: Wish, screen: Screen, *, within_s: float = LOGGED_WITHIN_S) -> Spoken:
     """Grant a wish that says something, and wait until its statement is in the log.
 
-    Raises:
-        Refused: it is in the log without effect, or must not be said.
-        Unavailable: it is said, kept, and not logged in time; the node sends it by itself.
+    Raises: as `node.speaking.logged_within`.
     """
     said = expect(Said, ask(wish))
-    limit = time.monotonic() + within_s
     with screen.waiting("said; waiting until it is in the log"):
-        while True:
-            found = expect(Logged, ask(AskLogged(said.statement, said.size)))
-            if found.index >= 0:
-                break
-            if time.monotonic() > limit:
-                why = "; ".join(f.why for f in expect(Status, ask(AskStatus())).obstacles)
-                raise Unavailable(
-                    f"said, but not logged within {within_s:.0f} s: it is kept here and goes out"
-                    f" with `comity node run` as soon as the host takes it ({why or 'no answer'})"
-                )
-            time.sleep(PAUSE_S)
-    if found.void:
-        raise Refused(
-            Rule(found.void),
-            f"entry {found.index} has no effect: things changed before it was logged; look at"
-            " `comity status`",
-        )
-    return Spoken(said.statement, said.about, found.index)
+        return logged_within(ask, said, within_s)
 
 
 @contextmanager

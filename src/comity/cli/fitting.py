@@ -100,7 +100,7 @@ def data_twin(
     study: Annotated[Path, typer.Argument(help="The study file.")],
     rows: Annotated[int, typer.Option(help="How many rows.", min=1)] = 1_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same table.", min=0)] = 0,
-    out: Annotated[Path, typer.Option(help="The new file.")] = Path("twin.csv"),
+    out: Annotated[Path, typer.Option(help="A new file; .parquet too.")] = Path("twin.csv"),
     weak_sandbox: WeakSandbox = False,
     as_json: AsJson = False,
 ) -> None:
@@ -111,7 +111,7 @@ def data_twin(
       comity data twin risk.py --rows 500 --seed 7
     """
     with _contract(study, weak_sandbox) as contract:
-        made = twin_of(contract, rows, seed)
+        made = twin_of(contract, rows, seed, parquet=out.suffix == ".parquet")
     try:
         with out.open("xb") as target:
             target.write(made)

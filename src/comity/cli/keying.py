@@ -8,7 +8,7 @@ from typing import Annotated, final
 import typer
 from msgspec import Struct
 
-from comity.cli.asking import Ask, Spoken, expect, node_of, speak
+from comity.cli.asking import expect, node_of, speak
 from comity.cli.terminal import (
     AsJson,
     Folder,
@@ -24,6 +24,7 @@ from comity.node.governing import MembersReport
 from comity.node.governing_wire import ApproveOwn, AskMembers, RevokeKeys, RotateKeys
 from comity.node.reports import Status
 from comity.node.rotating import KEYS_NEXT, make_coming_keys
+from comity.node.speaking import Ask, Spoken
 from comity.node.wish_wire import AskStatus
 from comity.statements.keysets import key_set_digest
 from comity.values import Digest, MemberId

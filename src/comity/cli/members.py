@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from comity.cli.asking import LOGGED_WITHIN_S, PAUSE_S, Ask, expect, node_of, read_node, speak
+from comity.cli.asking import PAUSE_S, expect, node_of, read_node, speak
 from comity.cli.terminal import (
     AsJson,
     Folder,
@@ -26,6 +26,7 @@ from comity.node.applying import Applied, make_application, read_application
 from comity.node.governing import MembersReport
 from comity.node.governing_wire import AdmitMember, AskMembers, HandInApplication, LeaveCommons
 from comity.node.keyfile import load_keys
+from comity.node.speaking import LOGGED_WITHIN_S, Ask
 
 member = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 HERE = Path(".")

@@ -9,6 +9,7 @@ from typing import Annotated, final
 
 import typer
 from msgspec import Struct
+from rich.table import Table
 
 from comity.cli.accusing import log_compare, log_head
 from comity.cli.asking import expect, read_node
@@ -16,6 +17,7 @@ from comity.cli.terminal import AsJson, Folder, Screen, table, when
 from comity.errors import Misconfigured
 from comity.node.pages import EntryProof, EntryShown, LogPage
 from comity.node.reports import AnchorText, ProposalStatus, Status, StudyStatus
+from comity.node.rows import StudyShown
 from comity.node.wish_wire import AskStatus, ListLog, ProveEntry, ShowAnchor, ShowEntry
 from comity.release.anchor import Anchor, parse_anchor
 from comity.release.verify import Verdict, verify
@@ -100,6 +102,35 @@ def study_lines(study: StudyStatus) -> list[str]:
         why = f" {study.why}" if study.why.startswith("to ") else f": {study.why}"
         return [head, f"{place}: waits for {names}{why}"]
     return [head, f"{place}: {study.why}" if study.why else place]
+
+
+def shown_lines(shown: StudyShown) -> list[str | Table]:
+    """What a study has given: rounds, failures that sites told, the rows of an evaluation."""
+    lines: list[str | Table] = []
+    if shown.rounds:
+        rows = [
+            [str(each.round_no), str(each.attempt), ", ".join(each.members), each.model[:16]]
+            for each in shown.rounds
+        ]
+        lines.append(table(("round", "attempt", "in the sum", "model"), rows))
+    if shown.told:
+        rows = [
+            [each.member, str(each.round_no), each.kind, str(each.line or "-"), each.raised]
+            for each in shown.told
+        ]
+        lines.append(table(("failed at", "round", "kind", "line", "raised"), rows))
+    if shown.pooled or shown.own:
+        rows = [
+            [name, *(score(row.get(name)) for row in (shown.pooled, shown.own))]
+            for name in sorted({*shown.pooled, *shown.own})
+        ]
+        lines.append(table(("metric", "over all members", "here, and only here"), rows))
+    return lines
+
+
+def score(value: float | None) -> str:
+    """A metric, for people."""
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _proposal_line(proposal: ProposalStatus) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from comity.api.simulations import named_scores, summary_of
+from comity.cli.reading import score
 from comity.cli.terminal import AsJson, Screen, table
 from comity.errors import Raised
 from comity.learning.simulate import Terms
 from comity.node.simulating import MemberFailed, RunSimulated, Simulated, Wanted
 from comity.node.simulating import simulate as run_simulation
-from comity.values import MemberId
 
 MEMBERS_SHOWN: Final = 20
 FAILURES_SHOWN: Final = 10
@@ -55,6 +55,9 @@ def simulate(
     cyclic: Annotated[
         bool, typer.Option("--cyclic", help="Hand the model on instead of summing; no deployment.")
     ] = False,
+    model: Annotated[
+        Path | None, typer.Option(help="For an evaluation: a model file, or a release folder.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the last model here.")] = None,
     weak_sandbox: Annotated[
         bool, typer.Option("--weak-sandbox", help="Also where it cannot be shut in fully.")
@@ -82,6 +85,7 @@ def simulate(
         seeds=seeds,
         evaluate_every=evaluate_every,
         terms=Terms(sample, secure, survivors_min, cyclic),
+        model=model,
     )
     if not data:
         screen.note(
@@ -127,6 +131,7 @@ def _lines(done: Simulated) -> list[str | Table]:
         f" secure aggregation {'on' if done.secure else 'off'}",
         *([_by_member(done.runs[0])] if len(done.rows) <= MEMBERS_SHOWN else []),
         _over_members(done),
+        *(line for run in done.runs for line in _pooled(run)),
         *(f"model with seed {run.seed}: {run.model}" for run in done.runs),
         *_failures([failed for run in done.runs for failed in run.failed]),
         *(f"the sandbox is weak here: {why}" for why in done.weak),
@@ -138,45 +143,26 @@ def _lines(done: Simulated) -> list[str | Table]:
 
 def _by_member(run: RunSimulated) -> Table:
     """The last scores of each member, in one run."""
-    last = _scores(run, max(run.metrics))
+    last = named_scores(run, max(run.metrics))
     names = sorted({name for found in last.values() for name in found})
-    rows = [
-        [member, *(_number(found.get(name)) for name in names)] for member, found in last.items()
-    ]
+    rows = [[member, *(score(found.get(name)) for name in names)] for member, found in last.items()]
     return table((f"member, seed {run.seed}", *names), rows)
 
 
 def _over_members(done: Simulated) -> Table:
     """The mean over members after each evaluated round, and its spread over seeds."""
-    rows = []
-    for number in sorted(done.runs[0].metrics):
-        each = [_scores(run, number) for run in done.runs]
-        names = sorted({name for run in each for found in run.values() for name in found})
-        for name in names:
-            means = [_mean([f[name] for f in run.values() if name in f]) for run in each]
-            scores = [found[name] for run in each for found in run.values() if name in found]
-            spread = f"{statistics.stdev(means):.4f}" if len(means) > 1 else "-"
-            low, high = _number(min(scores)), _number(max(scores))
-            rows.append([str(number), name, f"{_mean(means):.4f}", spread, low, high])
-    heads = ("round", "metric", "mean of members", "SD over seeds", "lowest", "highest")
-    return table(heads, rows)
+    found = summary_of(done)
+    rows = [
+        [str(number), str(name), *("-" if cell is None else f"{cell:.4f}" for cell in cells)]
+        for number, name, *cells in found.rows
+    ]
+    return table(found.columns, rows)
 
 
-def _scores(run: RunSimulated, number: int) -> dict[MemberId, dict[str, float]]:
-    """Each member's scores after a round, and beside them those of its fine-tuned copy."""
-    tuned = run.tuned.get(number, {})
-    return {
-        member: {**found, **{f"{name}, tuned": s for name, s in tuned.get(member, {}).items()}}
-        for member, found in run.metrics[number].items()
-    }
-
-
-def _mean(numbers: Sequence[float]) -> float:
-    return statistics.fmean(numbers) if numbers else float("nan")
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
+def _pooled(run: RunSimulated) -> list[str | Table]:
+    """Of an evaluation: what all members see."""
+    rows = [[name, score(value)] for name, value in sorted(run.pooled.items())]
+    return [table((f"over all members, seed {run.seed}", "pooled"), rows)] if rows else []
 
 
 def _failures(failed: Sequence[MemberFailed]) -> list[str]:

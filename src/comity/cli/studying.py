@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from comity.api.nodes import named_model
 from comity.cli.asking import PAUSE_S, expect, node_of, read_node
-from comity.cli.reading import study_lines
+from comity.cli.reading import score, shown_lines, study_lines
 from comity.cli.recipes import RECIPES, check_study, new_study
 from comity.cli.terminal import (
     AsJson,
@@ -28,7 +29,14 @@ from comity.node.evaluating import Evaluation
 from comity.node.failures import Failures
 from comity.node.planning import PHASE_S, TRAIN_S
 from comity.node.reports import Status, StudyStatus
-from comity.node.wish_wire import AskFailures, AskStatus, EvaluateStudy, RegisterStudy
+from comity.node.rows import StudyShown
+from comity.node.wish_wire import (
+    AskFailures,
+    AskStatus,
+    EvaluateStudy,
+    RegisterStudy,
+    ShowStudy,
+)
 
 study = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -100,6 +108,10 @@ def study_register(
         PHASE_S
     ),
     train_s: Annotated[int, typer.Option(help="Seconds for training in a round.", min=1)] = TRAIN_S,
+    model: Annotated[
+        str | None,
+        typer.Option(help="For an evaluation: a file, a release folder, a study, or a digest."),
+    ] = None,
     folder: Folder = HERE,
     as_json: AsJson = False,
     passphrase_fd: PassphraseFd = None,
@@ -116,7 +128,14 @@ def study_register(
     """
     unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)
     wish = RegisterStudy(
-        str(file.absolute()), name, colluders, survivors_min, attempts_max, phase_s, train_s
+        str(file.absolute()),
+        name,
+        colluders,
+        survivors_min,
+        attempts_max,
+        phase_s,
+        train_s,
+        named_model(model),
     )
     say(folder, as_json, unlock, wish, "registered study")
 
@@ -147,7 +166,21 @@ def study_watch(
             time.sleep(PAUSE_S)
             now = _find(expect(Status, read_node(folder, AskStatus())), now.id)
             show(_brief(now))
-    screen.result(now, *study_lines(now))
+    shown = expect(StudyShown, read_node(folder, ShowStudy(now.id)))
+    screen.result(now, *study_lines(now), *shown_lines(shown))
+
+
+@study.command("show")
+def study_show(name: StudyName, folder: Folder = HERE, as_json: AsJson = False) -> None:
+    """Show what a study has given: its rounds, what sites told of failures, and the rows of an
+    evaluation: pooled over all members, and this site's own, which stays here.
+
+    \b
+    Example:
+      comity study show risk
+    """
+    shown = expect(StudyShown, read_node(folder, ShowStudy(name)))
+    Screen(as_json).result(shown, *study_lines(shown.status), *shown_lines(shown))
 
 
 @study.command("evaluate")
@@ -178,7 +211,7 @@ def study_evaluate(
     if found.tuned is not None:
         columns["tuned here"] = found.tuned
     rows = [
-        [metric, *(_number(column.get(metric)) for column in columns.values())]
+        [metric, *(score(column.get(metric)) for column in columns.values())]
         for metric in sorted({name for column in columns.values() for name in column})
     ]
     screen.result(
@@ -233,10 +266,6 @@ def study_failures(
         *found.words.splitlines(),
         *([f"written, with those words: {out}"] if out is not None else []),
     )
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _find(now: Status, name: str) -> StudyStatus:

@@ -19,7 +19,8 @@ def exposed_by(study: Study, state: State, members: frozenset[MemberId]) -> froz
     """Whom a sum over `members` would expose beside what the study's line has summed; empty: none.
 
     Compared with the set of every earlier accepted or burned attempt of the study, and of the
-    studies whose result it starts from.
+    studies whose result it starts from. An evaluation: of all evaluations of the same model, and of
+    models of the same studies.
     """
     near = study.register.plan.colluders + 1
     exposed: set[MemberId] = set()
@@ -77,6 +78,9 @@ def _accepts(study: Study, past: Study, member: MemberId, members: frozenset[Mem
 
 
 def _line(study: Study, state: State) -> Iterator[Study]:
+    if study.register.plan.evaluates is not None:
+        yield from _evaluations(study, state)
+        return
     # The study, then each study that has a result with the model an earlier one starts from.
     waiting, known = [study], {study.id}
     while waiting:
@@ -87,3 +91,17 @@ def _line(study: Study, state: State) -> Iterator[Study]:
             if other.id not in known and any(result.model == first for result in other.results):
                 known.add(other.id)
                 waiting.append(other)
+
+
+def _evaluations(study: Study, state: State) -> Iterator[Study]:
+    # Models of one study are nearly equal after its later rounds, and so are their metrics.
+    given = study.register.plan.evaluates
+    models = {given}
+    for other in state.studies.values():
+        made = {result.model for result in other.results} | {other.register.plan.model}
+        if given in made:
+            models |= made
+    yield study
+    for other in state.studies.values():
+        if other.id != study.id and other.register.plan.evaluates in models:
+            yield other

@@ -65,6 +65,7 @@ from comity.statements.studies import (
     ConsentWithdraw,
     DatasetDeclare,
     StudyEnrol,
+    StudyFail,
     StudyLeave,
     StudyPause,
     StudyRegister,
@@ -322,6 +323,8 @@ def _say(before: State, state: State, entry: Entry) -> State | Rule:
             return studies.withdraw(state, entry, body)
         case StudyEnrol():
             return studies.enrol(state, entry, body)
+        case StudyFail():
+            return studies.fail(state, entry, body)
         case StudyLeave():
             return studies.leave(state, entry, body)
         case CodeReview() | StudyPause() | StudyResume():

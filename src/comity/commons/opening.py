@@ -107,7 +107,7 @@ def expected_open(state: State, study_id: StatementId) -> RoundOpen | Waiting:
         study=study.id,
         survivors_min=plan.survivors_min,
         words=plan.words,
-        work=work_digest(plan.code, plan.parameters, model),
+        work=work_digest(plan.code, plan.parameters, plan.evaluates or model),
         moments=moments,
     )
 

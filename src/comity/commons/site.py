@@ -78,7 +78,9 @@ class SitePolicy(Struct, frozen=True, forbid_unknown_fields=True):
     update. round_s_max: seconds of one round's training. sandbox: which walls must hold around a
     study's process: all ("require"), those listed, or none ("warn"). memory_mb_max (MiB),
     cpu_s_max (processor seconds of one round), file_mb_max (MiB of each file it may write),
-    open_files_max: limits that the sandbox sets. dataset: by data-set id.
+    open_files_max: limits that the sandbox sets. tell_failures: what all members are told when a
+    study fails here: nothing, its kind, or also the exception and the line of the study file (ADR
+    58). dataset: by data-set id.
     """
 
     format: Literal["comity-site/1"] = "comity-site/1"
@@ -99,6 +101,7 @@ class SitePolicy(Struct, frozen=True, forbid_unknown_fields=True):
     sandbox: SandboxPolicy = "require"
     studies: Literal["ask", "first-time", "auto"] = "ask"
     survivors_min: Annotated[int, Meta(ge=3, le=ROSTER_MAX)] = 3
+    tell_failures: Literal["nothing", "kind", "line"] = "nothing"
 
     @property
     def walls(self) -> frozenset[Wall]:

@@ -18,7 +18,7 @@ from comity.commons.proposals import Proposal as Proposal
 from comity.errors import Rule
 from comity.statements.governing import Criterion, KeySet
 from comity.statements.membership import HostTakeover, KeysRevoke, KeysRotate
-from comity.statements.studies import StudyRegister
+from comity.statements.studies import StudyFail, StudyRegister
 from comity.values import CommonsId, DatasetId, Digest, MemberId, StatementId, sealing_key_id
 
 
@@ -129,6 +129,7 @@ class Study:
     excluded: members that t disputes named. serials: of each member's newest study.enrol, also
     when it is no longer enrolled. roster_index: of the newest entry among study.register and the
     consents, enrolments, departures and reviews of the study. pauses: the newest of each member.
+    failures: what sites told, oldest first.
     """
 
     id: StatementId
@@ -148,6 +149,7 @@ class Study:
     ended: tuple[Ended, ...]
     results: tuple[Accepted, ...]
     pauses: Mapping[MemberId, Pause] = field(default_factory=dict)
+    failures: tuple[tuple[MemberId, StudyFail], ...] = ()
 
     @property
     def round_no(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+from comity.commons.attempts import opened_of
 from comity.commons.charter import StudyBounds
 from comity.commons.members import all_deadlines
 from comity.commons.state import Consent, Dataset, Enrolment, State, Study
@@ -24,6 +25,7 @@ from comity.statements.studies import (
     Method,
     Plan,
     StudyEnrol,
+    StudyFail,
     StudyLeave,
     StudyRegister,
     UpdateRule,
@@ -32,6 +34,7 @@ from comity.statements.studies import (
 from comity.statements.wire import canonical
 from comity.values import (
     DATASETS_PER_MEMBER_MAX,
+    FAILURES_PER_STUDY_MAX,
     NOTHING,
     ROSTER_MIN,
     STUDIES_OPEN_PER_MEMBER_MAX,
@@ -103,8 +106,10 @@ def plan_fault(bounds: StudyBounds, plan: Plan, count: int) -> str | None:
     if plan.weight_max > weight_max:
         return f"weight_max: at most {weight_max}, not {plan.weight_max}"
     method = plan.method or Method()
-    return _method_fault(plan.method) or _update_rule_fault(
-        plan.rule, method, has_moments=plan.moments is not None
+    return (
+        _evaluation_fault(plan)
+        or _method_fault(plan.method)
+        or _update_rule_fault(plan.rule, method, has_moments=plan.moments is not None)
     )
 
 
@@ -261,6 +266,32 @@ def leave(state: State, entry: Entry, body: StudyLeave) -> State | Rule:
     )
 
 
+def fail(state: State, entry: Entry, body: StudyFail) -> State | Rule:
+    """study.fail: how the study failed at this site; once for an attempt it was asked into."""
+    member = entry.statement.author
+    study = state.studies.get(body.study)
+    if study is None:
+        return Rule.NO_SUCH_THING
+    attempts = [ended.opened for ended in study.ended]
+    if study.current is not None:
+        attempts.append(opened_of(study.current))
+    named = [each for each in attempts if (each.round_no, each.attempt) == _place(body)]
+    if not named:
+        return Rule.NO_SUCH_THING
+    if named[0].seat(member) is None:
+        return Rule.WRONG_PARTY
+    told = [_place(failure) for who, failure in study.failures if who == member]
+    if _place(body) in told:
+        return Rule.SAID_BEFORE
+    if len(told) >= FAILURES_PER_STUDY_MAX:
+        return Rule.TOO_MANY
+    return _with(state, replace(study, failures=(*study.failures, (member, body))))
+
+
+def _place(body: StudyFail) -> tuple[int, int]:
+    return body.round_no, body.attempt
+
+
 def without(state: State, member: MemberId, index: int) -> State:
     """The state after the member left the commons by its own word: off every later roster."""
     for study in state.studies.values():
@@ -310,6 +341,18 @@ def _under_way(state: State, study_id: StatementId) -> Study | None:
 
 def _with(state: State, study: Study) -> State:
     return replace(state, studies={**state.studies, study.id: study})
+
+
+def _evaluation_fault(plan: Plan) -> str | None:
+    # Nothing is trained: one round, whose plain mean is the result.
+    if plan.evaluates is None:
+        return None
+    if plan.evaluates == NOTHING:
+        return "evaluates: the digest of a model"
+    plain = plan.rule.name == "fedavg" and plan.rule.server_lr_millionths == 1_000_000
+    if plan.rounds_max != 1 or plan.method is not None or not plain:
+        return "evaluates: one round of fedavg with learning rate 1, and no method"
+    return None if plan.weights != "declared" else "evaluates: weights are equal or hidden"
 
 
 def _method_fault(method: Method | None) -> str | None:

@@ -193,6 +193,8 @@ class Bulk:
                 self._require_blob("first model", BlobName(plan.model))
                 if plan.moments is not None:
                     self._require_blob("first moments", BlobName(plan.moments))
+                if plan.evaluates is not None:
+                    self._require_blob("model to evaluate", BlobName(plan.evaluates))
             case ProposalOpen(release=ReleaseMotion() as release):
                 self._require_blob("manifest", BlobName(release.manifest))
             case _:

@@ -6,6 +6,7 @@ from comity.learning import Column, FedAdam, Study, Tensor
 from comity.learning.evaluation import accuracy as accuracy
 from comity.learning.evaluation import auc as auc
 from comity.learning.evaluation import log_loss as log_loss
+from comity.learning.given import Metric as Metric
 from comity.learning.methods.fedprox import FedProx as FedProx
 from comity.learning.methods.pull import Pull as Pull
 from comity.learning.methods.scaffold import Scaffold as Scaffold

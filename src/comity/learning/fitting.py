@@ -16,6 +16,8 @@ from typing import Final, Literal, final
 
 from msgspec import Struct
 
+from comity.errors import Malformed
+from comity.learning.parquet import parquet_as_text
 from comity.learning.study import Contract
 from comity.learning.tables import Column, Problem, Source, Unread, find_columns, inspect_table
 from comity.learning.tables import parse_cell as parse_cell
@@ -92,8 +94,14 @@ def check_fit(contract: Contract, raw: bytes) -> Fit:
     """Compare a table with a contract.
 
     Args:
-        raw: the bytes of a comma-separated file.
+        raw: the bytes of a comma-separated file, or of a Parquet file.
+    Raises:
+        Misconfigured: it is Parquet, and its reader is not installed.
     """
+    try:
+        raw = contract_text(contract, raw)
+    except Malformed as error:
+        return Fit(False, 0, 0, (Finding("unreadable", "", 1, True, str(error)),), ())
     read = inspect_table(
         contract.columns,
         raw,
@@ -126,6 +134,19 @@ def check_fit(contract: Contract, raw: bytes) -> Fit:
             findings.append(Finding("unreadable", "", 1, True, read.problems[0].expected))
         return Fit(False, len(rows), 0, tuple(findings), _steps(tallies))
     return Fit(True, len(rows), len(read.table), tuple(findings), _steps(tallies))
+
+
+def contract_text(contract: Contract, raw: bytes, *others: str) -> bytes:
+    """A site's table as comma-separated text.
+
+    Args:
+        others: names of further columns to keep, beside those of the contract.
+    Raises:
+        Malformed: Parquet that cannot be read. Misconfigured: its reader is not installed.
+    """
+    names = {column.name for column in contract.columns}
+    names |= {source.name for column in contract.columns for source in column.sources}
+    return parquet_as_text(raw, names | set(others), contract.missing_texts)
 
 
 def _no_columns(contract: Contract, names: Sequence[str], problem: Problem) -> tuple[Finding, ...]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 import numpy as np
 from numpy.random import Generator
 
 from comity.errors import StudyFault, StudyFaultKind
+from comity.learning.given import checked_metrics, metric_tensors, to_sum
 from comity.learning.methods.fedprox import FedProx
 from comity.learning.methods.pull import Pull, no_offset
 from comity.learning.methods.scaffold import Scaffold, check_control, next_control
@@ -163,6 +164,38 @@ def fine_tuned(
     return model, kept
 
 
+def evaluating(loaded: LoadedStudy, given: Float32Array) -> LoadedStudy:
+    """A study of kind "evaluate" as one of a single round, whose update is a site's metrics.
+
+    So an evaluation goes the way of every update: same vectors, same sums, same gates.
+
+    Args:
+        given: the model to evaluate, flat, in the layout `loaded.study.given`.
+    """
+    metrics, layout = loaded.study.metrics, loaded.study.given
+
+    def initial(seed: int) -> dict[str, Float32Array]:
+        return {each.name: np.zeros(each.shape, np.float32) for each in metric_tensors(metrics)}
+
+    def found(table: Table) -> tuple[dict[str, float], int]:
+        outcome: object = loaded.evaluate(to_tensors(layout, given), table)
+        if not isinstance(outcome, tuple) or len(outcome) != 2:
+            raise StudyFault(
+                StudyFaultKind.BAD_OUTPUT,
+                'with kind="evaluate", evaluate returns (metrics, number of rows tested)',
+            )
+        return checked_metrics(outcome[0]), _rows(outcome[1])
+
+    def train(_: object, table: Table, rng: Generator) -> tuple[dict[str, Float32Array], int]:
+        scores, rows = found(table)
+        return to_sum(metrics, scores), rows
+
+    def evaluate(_: object, table: Table) -> dict[str, float]:
+        return found(table)[0]
+
+    return replace(loaded, initial=initial, train=train, evaluate=evaluate)
+
+
 def _train(
     loaded: LoadedStudy, weights: dict[str, Float32Array], table: Table, rng: Generator, pull: Pull
 ) -> tuple[dict[str, Float32Array], int]:
@@ -170,14 +203,17 @@ def _train(
     outcome = loaded.train(*arguments)
     if not isinstance(outcome, tuple) or len(outcome) != 2:
         raise StudyFault(StudyFaultKind.BAD_OUTPUT, "train returns (weights after, number of rows)")
-    after, given = outcome
-    count = operator.index(given)
+    return _checked(loaded.study.parts, outcome[0]), _rows(outcome[1])
+
+
+def _rows(given: object) -> int:
+    count = operator.index(given)  # type: ignore[arg-type]  # what is no number raises TypeError
     if not 1 <= count <= ROWS_MAX:
         raise StudyFault(
             StudyFaultKind.WEIGHT_OUT_OF_RANGE,
-            "the number of rows learned from is a whole number from 1",
+            "the number of rows learned from or tested is a whole number from 1",
         )
-    return _checked(loaded.study.parts, after), count
+    return count
 
 
 def _pull(loaded: LoadedStudy, shared: Shared, control: Float32Array) -> Pull:

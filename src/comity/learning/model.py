@@ -21,6 +21,7 @@ import numpy as np
 from comity.aggregation.layout import Layout
 from comity.errors import Malformed, StudyFault, StudyFaultKind
 from comity.learning.steps import Float32Array
+from comity.learning.tensors import plain_name
 from comity.values import BLOB_BYTES_MAX, Digest, to_digest
 
 HEADER_BYTES_MAX: Final = 2**21
@@ -132,6 +133,36 @@ def to_flat(layout: Layout, tensors: Mapping[str, Float32Array]) -> Float32Array
     if not np.isfinite(flat).all():
         raise StudyFault(StudyFaultKind.NOT_FINITE, "a tensor has a number that is NaN or infinite")
     return flat
+
+
+def finite(name: str, array: Float32Array) -> Float32Array:
+    """A copy in C order of one tensor of a model of another library.
+
+    Raises:
+        StudyFault(NOT_FINITE): names the tensor that has NaN or infinity.
+    """
+    if not np.isfinite(array).all():
+        raise StudyFault(
+            StudyFaultKind.NOT_FINITE,
+            f"tensor {name} has a number that is NaN or infinite: look at the loss; a smaller"
+            " learning rate or clipped gradients may help",
+        )
+    return np.array(array, np.float32, order="C")
+
+
+def fitting(weights: Mapping[str, Float32Array], name: str, shape: tuple[int, ...]) -> Float32Array:
+    """A copy of one tensor for a model of another library; `name` as it is there.
+
+    Raises:
+        StudyFault(WRONG_SHAPE): names the tensor that is missing or has another shape.
+    """
+    array = weights.get(plain_name(name))
+    if array is None or array.shape != shape:
+        came = "has none" if array is None else f"has shape {array.shape}"
+        raise StudyFault(
+            StudyFaultKind.WRONG_SHAPE, f"tensor {name}: expected shape {shape}, the model {came}"
+        )
+    return np.array(array, np.float32)
 
 
 def to_tensors(layout: Layout, flat: Float32Array) -> dict[str, Float32Array]:

@@ -9,6 +9,9 @@ plan must agree on, and says how a member trains and evaluates:
     def train(weights, table, rng): ...     # -> (weights after, number of rows learned from)
     def evaluate(weights, table): ...       # -> {metric name: number}
 
+With `kind="evaluate"` a study has no `initial` and no `train`: `evaluate` then returns (metrics,
+number of rows tested), of a model that is given when it is registered (`learning/given.py`).
+
 With `method=FedProx(...)` or `Scaffold(...)`, `train` has a fourth parameter, `pull`
 (`learning/methods/pull.py`).
 
@@ -30,6 +33,8 @@ from comity.aggregation.layout import Layout, Segment, layout_fault
 from comity.errors import Malformed, StudyFault, StudyFaultKind
 from comity.learning.contracts import Contract as Contract
 from comity.learning.contracts import Missing, form_digest, schema_digest
+from comity.learning.given import METRICS_MAX as METRICS_MAX
+from comity.learning.given import Metric, evaluate_fault, metric_tensors
 from comity.learning.methods.cards import (
     FINE_TUNING_MAX,
     Method,
@@ -38,7 +43,7 @@ from comity.learning.methods.cards import (
     method_of,
 )
 from comity.learning.names import NAME as NAME
-from comity.learning.steps import Float32Array, Rule, RuleCard, rule_card, rule_of
+from comity.learning.steps import FedAvg, Float32Array, Rule, RuleCard, rule_card, rule_of
 from comity.learning.tables import Column, Table
 from comity.learning.tensors import CONTROL, Parts, model_part, parts_of, tensor_of
 from comity.learning.tensors import Tensor as Tensor
@@ -53,15 +58,16 @@ from comity.values import (
     is_slug,
 )
 
+Kind = Literal["train", "evaluate"]
 Weights = Literal["equal", "declared", "hidden"]
 Tensors = dict[str, Float32Array]
 Chosen = TypeVar("Chosen", bound=str)
 
+PLAIN: Final = FedAvg()
 ROUNDS_MAX: Final = 10_000
 WEIGHT_MAX: Final = 2**23
 COLUMNS_MAX: Final = 10_000
 TENSORS_MAX: Final = 4_096
-METRICS_MAX: Final = 32
 
 
 @final
@@ -91,14 +97,16 @@ class Study:
             newest model, when it evaluates; from 0 to 1000. That copy never leaves.
         use: what the result is for, `UseTerms(purpose=...)`, so that sites can compare it with what
             their data may be used for; None says nothing, and then people are asked.
+        kind: "train", or "evaluate" a given model, whose tensors these are.
+        metrics: what an evaluation sums; with `kind="evaluate"` only.
     """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     tensors: tuple[Tensor, ...]
-    rounds: int
-    rule: Rule
+    rounds: int = 1
+    rule: Rule = PLAIN
     weights: Weights = "declared"
     weight_max: int = 65_536
     missing: Missing = "refuse"
@@ -108,8 +116,11 @@ class Study:
     method: Method | None = None
     fine_tuning: int = 0
     use: UseTerms | None = None
+    kind: Kind = "train"
+    metrics: tuple[Metric, ...] = ()
 
     def __post_init__(self) -> None:
+        _one_of("kind", self.kind, get_args(Kind))
         _one_of("weights", self.weights, get_args(Weights))
         _one_of("missing", self.missing, get_args(Missing))
         if not isinstance(self.rule, Rule):
@@ -142,6 +153,11 @@ class Study:
             _refuse('weights="equal" needs weight_max=1: every member counts once')
         if self.weights != "equal" and self.weight_max == 1:
             _refuse(f'weights="{self.weights}" needs weight_max above 1, or say weights="equal"')
+        own = any(tensor.own for tensor in self.tensors)
+        trains = self.rule != PLAIN or bool(self.method or self.fine_tuning or own)
+        fault = evaluate_fault(self.kind, self.metrics, self.rounds, self.weights, trains=trains)
+        if fault is not None:
+            _refuse(fault)
         if all(tensor.own for tensor in self.tensors):
             _refuse("every tensor is a member's own: nothing is learned together")
         if len(self.parts.vector.segments) > TENSORS_MAX:
@@ -155,8 +171,15 @@ class Study:
 
     @property
     def parts(self) -> Parts:
-        """Where each tensor goes."""
+        """Where each tensor goes; of an evaluation: each metric."""
+        if self.kind == "evaluate":
+            return parts_of(metric_tensors(self.metrics), None)
         return parts_of(self.tensors, self.method)
+
+    @property
+    def given(self) -> Layout:
+        """Of the model that an evaluation is given; no segments otherwise."""
+        return parts_of(self.tensors, None).whole if self.kind == "evaluate" else Layout(())
 
 
 @final
@@ -167,6 +190,7 @@ class StudyCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is the digest of what determines an update besides code and model (R6): schema, layout with
     ranges, weights, seed, method. It leaves out name, title, rounds, rule, fine tuning and use,
     which change no update. `layout` is that of vectors; `own` are the tensors that are not in it.
+    `given` are those of the model that a study of kind "evaluate" is given.
     """
 
     name: str
@@ -183,6 +207,8 @@ class StudyCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     method: MethodCard = MethodCard()
     own: tuple[Segment, ...] = ()
     use: UseTerms | None = None
+    kind: Kind = "train"
+    given: tuple[Segment, ...] = ()
 
     @property
     def model(self) -> Layout:
@@ -204,6 +230,8 @@ class _ParametersForm(msgspec.Struct, frozen=True, omit_defaults=True):
     weights: str
     method: MethodCard = MethodCard()
     own: tuple[Segment, ...] = ()
+    kind: str = "train"
+    given: tuple[Segment, ...] = ()
 
 
 def card_fault(card: StudyCard) -> str | None:
@@ -214,7 +242,11 @@ def card_fault(card: StudyCard) -> str | None:
         if fault is not None:
             return fault
         control = [each for each in card.layout.segments if each.name.startswith(CONTROL)]
-        shared = tuple(tensor_of(segment) for segment in card.model.segments)
+        evaluates = card.kind == "evaluate"
+        shared = tuple(
+            tensor_of(each) for each in (card.given if evaluates else card.model.segments)
+        )
+        segments = card.layout.segments if evaluates else ()
         study = Study(
             name=card.name,
             title=card.title,
@@ -228,19 +260,20 @@ def card_fault(card: StudyCard) -> str | None:
             method=method_of(card.method, control[0].range_max if control else 1.0),
             fine_tuning=card.method.fine_tuning,
             use=card.use,
+            kind=card.kind,
+            metrics=tuple(Metric(each.name, each.range_max) for each in segments),
         )
     except (Malformed, StudyFault) as error:
         return str(error)
-    if study.parts.vector != card.layout or len(card.own) != card.method.own:
+    if (
+        study.parts.vector != card.layout
+        or len(card.own) != card.method.own
+        or (study.given.segments != card.given)
+    ):
         return "the layout is not the one that tensors and method give"
     if not (is_digest(card.schema) and is_digest(card.parameters)):
         return "a digest is 64 lower-case hex digits"
     return None
-
-
-def layout_of(study: Study) -> Layout:
-    """The layout of vectors: one segment per shared tensor, its range as the exact mant * 2^exp."""
-    return study.parts.vector
 
 
 def contract_of(study: Study) -> Contract:
@@ -250,7 +283,7 @@ def contract_of(study: Study) -> Contract:
 
 def describe(study: Study) -> StudyCard:
     """The study as a plan carries it."""
-    layout = layout_of(study)
+    layout = study.parts.vector
     schema = schema_digest(contract_of(study))
     own = study.parts.own.segments
     method = method_card(study.method, len(own), study.fine_tuning)
@@ -263,6 +296,8 @@ def describe(study: Study) -> StudyCard:
             study.weights,
             msgspec.structs.replace(method, own=0, fine_tuning=0),
             own,
+            study.kind,
+            study.given.segments,
         )
     )
     return StudyCard(
@@ -280,6 +315,8 @@ def describe(study: Study) -> StudyCard:
         method=method,
         own=own,
         use=study.use,
+        kind=study.kind,
+        given=study.given.segments,
     )
 
 
@@ -288,7 +325,8 @@ def describe(study: Study) -> StudyCard:
 class LoadedStudy:
     """A study with its functions, which are the author's code: call them in a sandbox only.
 
-    takes_pull: whether `train` has the fourth parameter.
+    takes_pull: whether `train` has the fourth parameter. With kind "evaluate" the file has neither
+    `initial` nor `train`, and what stands here for them fails (`learning/local.py: evaluating`).
     """
 
     study: Study
@@ -307,6 +345,12 @@ def load(namespace: Mapping[str, object]) -> LoadedStudy:
     study = namespace.get("STUDY")
     if not isinstance(study, Study):
         _refuse("the file sets no STUDY = Study(...)")
+    evaluate = cast(
+        Callable[[Tensors, Table], Mapping[str, float]],
+        _function(namespace, "evaluate", ("weights", "table")),
+    )
+    if study.kind == "evaluate":
+        return LoadedStudy(study, _not_given, _not_given, evaluate)
     train = _function(namespace, "train", ("weights", "table", "rng"), optional="pull")
     takes_pull = "pull" in inspect.signature(train).parameters
     if study.method is not None and not takes_pull:
@@ -322,12 +366,13 @@ def load(namespace: Mapping[str, object]) -> LoadedStudy:
             _function(namespace, "initial", ("seed",)),
         ),
         cast(Callable[..., tuple[Mapping[str, Float32Array], int]], train),
-        cast(
-            Callable[[Tensors, Table], Mapping[str, float]],
-            _function(namespace, "evaluate", ("weights", "table")),
-        ),
+        evaluate,
         takes_pull,
     )
+
+
+def _not_given(*_: object) -> NoReturn:
+    _refuse('with kind="evaluate" nothing is trained; name the model to evaluate with --model')
 
 
 def _function(

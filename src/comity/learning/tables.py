@@ -25,9 +25,6 @@ Kind = Literal["real", "integer", "category", "label"]
 
 CELL_CHARACTERS_MAX: Final = 1_000
 PROBLEMS_SHOWN: Final = 5
-PARQUET: Final = b"PAR1"
-"""The first bytes of a Parquet file, which this version does not read (ADR 0042)."""
-
 WHOLE_MAX: Final = 2**53
 _NUMBER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -233,10 +230,6 @@ def inspect_table(
     Columns that the study does not declare are not looked at. Every row is looked at, even when an
     earlier one does not fit.
     """
-    if raw.startswith(PARQUET):
-        return Unread(
-            (Problem(1, "", "comma-separated text; this is Parquet, export it as CSV"),), 1
-        )
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

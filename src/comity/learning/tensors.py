@@ -11,6 +11,7 @@ Control segments exist with `Scaffold` only: one for each shared tensor, named `
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn, final
 
@@ -58,6 +59,50 @@ class Tensor:
                 )
         if not 2.0**-60 <= self.range <= 2.0**60:
             _refuse(f"tensor {self.name}: the range is a number from 2**-60 to 2**60")
+
+
+def named_tensors(
+    shapes: Mapping[str, tuple[int, ...]],
+    default: Mapping[str, float],
+    ranges: Mapping[str, float],
+    own: Collection[str],
+) -> tuple[Tensor, ...]:
+    """Tensors of a model of another library, in order.
+
+    Args:
+        shapes: of each tensor, by its name there.
+        default: the range of each.
+        ranges, own: by a tensor's name there, or by the beginning of it before a dot.
+    Raises:
+        StudyFault(NOT_LOADABLE): names what has no tensor, or no name of a tensor.
+    """
+    for wanted in (*ranges, *own):
+        if not any(_within(name, wanted) for name in shapes):
+            _refuse(f"the model has no tensor or layer {wanted}")
+    found: dict[str, Tensor] = {}
+    for name, shape in shapes.items():
+        bounds = [bound for wanted, bound in ranges.items() if _within(name, wanted)]
+        tensor = Tensor(
+            plain_name(name),
+            shape,
+            bounds[-1] if bounds else default[name],
+            any(_within(name, wanted) for wanted in own),
+        )
+        if found.setdefault(tensor.name, tensor) is not tensor:
+            _refuse(f"two tensors of the model would be called {tensor.name}: rename a layer")
+    return tuple(found.values())
+
+
+def plain_name(name: str) -> str:
+    """The name of a tensor of another library here: `_` goes before a digit at the beginning."""
+    found = f"_{name}" if name[:1].isdigit() else name
+    if NAME.match(found) is None:
+        _refuse(f"tensor {name}: a name has letters, digits, _ . - only, at most 64 of them")
+    return found
+
+
+def _within(name: str, wanted: str) -> bool:
+    return name == wanted or name.startswith(f"{wanted}.")
 
 
 @final

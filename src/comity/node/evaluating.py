@@ -17,7 +17,7 @@ from typing import final
 from msgspec import Struct
 
 from comity.commons.gate import check_data_use
-from comity.errors import Refused, Rule
+from comity.errors import Misconfigured, Refused, Rule
 from comity.learning.seeds import training_seed
 from comity.node.gating import facts
 from comity.node.isolation import Limits
@@ -83,6 +83,11 @@ def evaluate(station: Station, study: str) -> Evaluation:
 def evaluation_task(station: Station, study: str) -> EvaluationTask:
     """Gather what an evaluation needs; quick. Raises: as `evaluate`."""
     found = find_study(station.replica.state, study)
+    if found.register.plan.evaluates is not None:
+        raise Misconfigured(
+            f"{found.register.name} is an evaluation itself: see `comity study show"
+            f" {found.register.name}`"
+        )
     if not found.results:
         raise Refused(
             Rule.TOO_SOON,

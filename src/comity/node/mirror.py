@@ -288,8 +288,7 @@ def public_blobs(state: State) -> frozenset[str]:
     """The blobs that the log names for every member."""
     names: set[BlobName | str | None] = set()
     for study in state.studies.values():
-        plan = study.register.plan
-        names |= {plan.code, plan.layout, plan.model, plan.moments}
+        names |= set(study.register.plan.blobs)
         for result in study.results:
             names |= {result.model, result.moments}
     for proposal in state.proposals.values():

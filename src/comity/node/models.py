@@ -21,6 +21,7 @@ from comity.learning.methods.cards import MethodCard
 from comity.learning.model import model_bytes_count
 from comity.learning.steps import Rule, RuleCard, rule_of
 from comity.learning.tensors import model_part
+from comity.node.lookup import find_study
 from comity.node.stages import dealings_of, plan_of, survivors_of
 from comity.node.station import Station
 from comity.node.vectors import (
@@ -80,6 +81,8 @@ def method_said(card: MethodCard) -> Method | None:
 
 def method_text(plan: Plan) -> str:
     """Update rule and method of a plan, in a few words."""
+    if plan.evaluates is not None:
+        return f"evaluates model {plan.evaluates[:12]}"
     words: list[str] = [plan.rule.name]
     method = plan.method or Method()
     if method.name != "plain":
@@ -91,11 +94,23 @@ def method_text(plan: Plan) -> str:
     return ", ".join(words)
 
 
-def starting_blobs(study: Study) -> tuple[BlobName, ...]:
-    """What a study starts from: its file, layout, first model and, if it has any, moments."""
-    plan = study.register.plan
-    names = (plan.code, plan.layout, plan.model, plan.moments)
-    return tuple(BlobName(name) for name in names if name is not None)
+def given_model(station: Station, named: str) -> Path:
+    """The model that an evaluation is given.
+
+    Args:
+        named: a file, the folder of a release, a study (its newest model), or the digest of a
+            model that members accepted.
+    Raises:
+        Refused(NO_SUCH_THING). Unavailable: nobody serves it now.
+    """
+    path = Path(named)
+    if path.exists():
+        return path
+    for study in station.replica.state.studies.values():
+        for place, result in enumerate(study.results, start=1):
+            if result.model == named:
+                return _files_after(station, study, place).model
+    return model_files(station, find_study(station.replica.state, named)).model
 
 
 def model_files(station: Station, study: Study) -> ModelFiles:

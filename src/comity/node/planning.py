@@ -18,8 +18,8 @@ from comity.aggregation.layout import Layout, layout_bytes, layout_digest
 from comity.commons.charter import Charter
 from comity.commons.site import SitePolicy
 from comity.commons.studies import plan_fault
-from comity.errors import Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
-from comity.learning.model import header_bytes
+from comity.errors import Malformed, Misconfigured, Refused, Rule, StudyFault, StudyFaultKind
+from comity.learning.model import header_bytes, model_bytes_count
 from comity.learning.steps import rule_of
 from comity.learning.study import StudyCard
 from comity.node.gating import limits_of
@@ -27,6 +27,7 @@ from comity.node.isolation import Limits
 from comity.node.models import method_said
 from comity.node.sandbox import Sandbox
 from comity.node.vectors import write_first_moments
+from comity.release.form import MODEL
 from comity.statements.studies import Deadlines, Plan, UpdateRule
 from comity.values import STUDY_FILE_BYTES_MAX, BlobName, Digest, sha256, to_digest
 
@@ -34,6 +35,9 @@ PHASE_S: Final = 3_600
 TRAIN_S: Final = 6 * 3_600
 START_S: Final = 600
 ATTEMPTS_MAX: Final = 10
+RELEASED_MODEL: Final = f"content/{MODEL}"
+"""Where the model lies in the folder of a release."""
+
 _PIECE_BYTES: Final = 2**20
 
 
@@ -65,18 +69,21 @@ class StudyParts:
     layout: Digest
     model: Digest
     moments: Digest | None
+    evaluates: Digest | None
     blobs: Mapping[BlobName, Path]
 
 
-def study_parts(file: Path, work: Path, site: SitePolicy) -> StudyParts:
+def study_parts(file: Path, work: Path, site: SitePolicy, given: Path | None = None) -> StudyParts:
     """Describe a study file in the sandbox and make its first model and moments. Takes seconds.
 
     Args:
         file: the study file. work: an empty folder of this call's own.
         site: says whether the sandbox must have its full strength.
+        given: the model that a study of kind "evaluate" is given.
     Raises:
-        Misconfigured: the file cannot be read. StudyFault: it does not load, or gives no model.
-        Refused(SANDBOX_MISSING).
+        Misconfigured: a file cannot be read, or there is no use for a given model. StudyFault: it
+            does not load, or gives no model. Refused(SANDBOX_MISSING). Malformed: the given model
+            is not of the declared tensors.
     """
     code = read_study(file)
     study = work / "study.py"
@@ -91,6 +98,7 @@ def study_parts(file: Path, work: Path, site: SitePolicy) -> StudyParts:
     layout = layout_digest(card.layout)
     (work / "layout").write_bytes(layout_bytes(card.layout))
     moments = write_first_moments(rule_of(card.rule), card.layout, work / "moments")
+    evaluates = None if given is None else copy_given(card, given, work / "given")
     blobs = {
         BlobName(sha256(code)): study,
         BlobName(layout): work / "layout",
@@ -98,7 +106,9 @@ def study_parts(file: Path, work: Path, site: SitePolicy) -> StudyParts:
     }
     if moments is not None:
         blobs[BlobName(moments)] = work / "moments"
-    return StudyParts(card, sha256(code), layout, model, moments, blobs)
+    if evaluates is not None:
+        blobs[BlobName(evaluates)] = work / "given"
+    return StudyParts(card, sha256(code), layout, model, moments, evaluates, blobs)
 
 
 def plan_of(parts: StudyParts, charter: Charter, terms: PlanTerms) -> Plan:
@@ -106,7 +116,10 @@ def plan_of(parts: StudyParts, charter: Charter, terms: PlanTerms) -> Plan:
 
     Raises:
         Refused(STUDY_OUT_OF_BOUNDS): names the setting and what the charter allows.
+        Misconfigured: an evaluation without the model that it evaluates.
     """
+    if parts.card.kind == "evaluate" and parts.evaluates is None:
+        raise Misconfigured("this study evaluates a given model: name it with --model")
     card, bounds, count = parts.card, charter.studies, len(charter.founders)
     colluders = terms.colluders
     if colluders is None:
@@ -136,6 +149,7 @@ def plan_of(parts: StudyParts, charter: Charter, terms: PlanTerms) -> Plan:
         weight_max=card.weight_max,
         weights=card.weights,
         words=card.layout.words,
+        evaluates=parts.evaluates,
     )
     fault = plan_fault(bounds, plan, count)
     if fault is not None:
@@ -171,15 +185,47 @@ def read_study(file: Path) -> bytes:
     return code
 
 
-def write_model(layout: Layout, vector: Path, out: Path) -> Digest:
-    """The first model as a safetensors file, copied piece by piece; its digest."""
+def copy_given(card: StudyCard, given: Path, out: Path) -> Digest:
+    """Copy the model that an evaluation is given, and check that it is of the declared tensors.
+
+    Args:
+        given: a safetensors file of this house, or the folder of a release.
+    Raises:
+        Misconfigured: the study trains, or the file cannot be read. Malformed: another layout.
+        StudyFault(NOT_FINITE): it has NaN or infinity.
+    """
+    if card.kind != "evaluate":
+        raise Misconfigured('--model is for studies of kind "evaluate"; this one trains its own')
+    layout = Layout(card.given)
+    header = header_bytes(layout)
+    file = given / RELEASED_MODEL if given.is_dir() else given
+    try:
+        with file.open("rb") as source:
+            size = os.fstat(source.fileno()).st_size
+            if source.read(len(header)) != header or size != model_bytes_count(layout):
+                raise Malformed(
+                    f"{given} is no model of the tensors that this study declares; a model of"
+                    " Comity is one safetensors file, written by simulate or release"
+                )
+        return write_model(layout, file, out, skip=len(header))
+    except OSError as error:
+        raise Misconfigured(f"cannot read the model {given}: {error.strerror}") from error
+
+
+def write_model(layout: Layout, vector: Path, out: Path, *, skip: int = 0) -> Digest:
+    """A flat vector as a safetensors file, copied piece by piece; its digest.
+
+    Args:
+        skip: bytes in front of the vector.
+    """
     header = header_bytes(layout)
     digest = hashlib.sha256(header)
     with vector.open("rb") as source, out.open("wb") as target:
+        source.seek(skip)
         target.write(header)
         while piece := source.read(_PIECE_BYTES):
             if not np.isfinite(np.frombuffer(piece, "<f4")).all():
-                raise StudyFault(StudyFaultKind.NOT_FINITE, "the first model has NaN or infinity")
+                raise StudyFault(StudyFaultKind.NOT_FINITE, "a model has NaN or infinity")
             digest.update(piece)
             target.write(piece)
         target.flush()

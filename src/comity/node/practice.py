@@ -35,6 +35,7 @@ from comity.node.isolation import Limits
 from comity.node.keeping import keep, kept_path, lay_out_control, lay_out_kept
 from comity.node.machine import StudyProcess
 from comity.node.models import layout_of, method_said, model_files
+from comity.node.own_rows import note_own_row
 from comity.node.sandbox_wire import Train, Trained
 from comity.node.station import Station
 from comity.node.vectors import WORD_BYTES, file_digest, mask_update, write_whole
@@ -240,13 +241,16 @@ class Practice:
                 running.asked = None  # if the disk is full now, it is trained again
                 keep(self._station, study, opened.round_no, running.sandbox.kept_path)
                 running.asked = opened.id
+            if running.card.kind == "evaluate":
+                note_own_row(self._station, study, running.sandbox.vector_path)
             running.trained = result
         return running.trained
 
     def _lay_out(self, study: Study, running: Running) -> None:
         """Put what training starts from where the study's process reads it."""
         sandbox, files = running.sandbox, model_files(self._station, study)
-        _copy_over(files.model, sandbox.model_path)
+        given = study.register.plan.evaluates
+        _copy_over(files.model if given is None else self._station.blob(given), sandbox.model_path)
         lay_out_kept(kept_path(self._station, study), running.card, sandbox.kept_path)
         lay_out_control(files.moments, running.card, sandbox.control_path)
 
@@ -370,6 +374,7 @@ def _compare(study: Study, card: StudyCard) -> None:
         and card.use == study.register.use
         and method_said(card.method) == plan.method
         and declared == rule
+        and (card.kind == "evaluate") == (plan.evaluates is not None)
     )
     if not same:
         raise StudyFault(

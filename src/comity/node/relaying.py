@@ -177,9 +177,7 @@ def bulk_of(body: Body) -> Iterable[tuple[BlobName, StatementId | None]]:
         case RoundCommit():
             return [(BlobName(body.vector), body.opened)]
         case StudyRegister():
-            plan = body.plan
-            names = [plan.code, plan.layout, plan.model, *([plan.moments] if plan.moments else [])]
-            return [(BlobName(name), None) for name in names]
+            return [(BlobName(name), None) for name in body.plan.blobs]
         case ProposalOpen():
             return [(BlobName(body.release.manifest), None)] if body.release else []
         case _:

@@ -176,7 +176,9 @@ def status(station: Station) -> Status:
         asks=tuple(ask for duty in owed if (ask := asked(state, duty))),
         obstacles=tuple(_obstacles(station, owed)),
         datasets=tuple(_datasets(station)),
-        studies=tuple(_study(state, study, station.member) for study in state.studies.values()),
+        studies=tuple(
+            study_status(state, study, station.member) for study in state.studies.values()
+        ),
         proposals=tuple(_proposals(state, final_size)),
         places={what: str((station.folder / name).resolve()) for what, name in PLACES},
     )
@@ -220,7 +222,8 @@ def _datasets(station: Station) -> Iterator[DatasetStatus]:
             yield DatasetStatus(known.id, known.version, path)
 
 
-def _study(state: State, study: Study, me: MemberId) -> StudyStatus:
+def study_status(state: State, study: Study, me: MemberId) -> StudyStatus:
+    """Where a study stands, for this member."""
     waiting = waiting_for(state, study)
     current = study.current
     phase = "waiting" if current is None else type(current).__name__.lower()

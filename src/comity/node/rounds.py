@@ -47,7 +47,8 @@ from comity.commons.gate_steps import LocalFacts
 from comity.commons.phases import complainers
 from comity.commons.revealing import expected_close
 from comity.commons.state import Outcome, State, Study
-from comity.errors import Refused, Rule
+from comity.errors import DataFault, Refused, Rule, StudyFault
+from comity.node.failures import tell_failure
 from comity.node.gating import facts
 from comity.node.practice import Practice, local_dataset, records_asked
 from comity.node.remembering import lost_memory, resume, settle
@@ -138,7 +139,11 @@ class Rounds:
         consent = study.consents[station.member]
         check_work(station, opened, consent.dataset, consent.version)
         sealing_secret(station, opened)  # who cannot open its shares sits the attempt out (5.5)
-        self._practice.prepare(study)
+        try:
+            self._practice.prepare(study)
+        except (StudyFault, DataFault) as fault:
+            tell_failure(station, opened, fault)
+            raise
         stage, dealing = join(
             plan_of(opened),
             seat_of(station, opened),
@@ -221,7 +226,11 @@ class Rounds:
         if self._refuses_set(started) or self._refuses_work(started, scope):
             return
         stage = self._masking(started, scope)
-        trained = self._practice.update(started)
+        try:
+            trained = self._practice.update(started)
+        except (StudyFault, DataFault) as fault:
+            tell_failure(station, opened, fault)
+            raise
         if trained is None:
             return  # the study's process is at work; it wakes the loop
         path, root = self._practice.mask(started, stage, trained)

@@ -5,17 +5,18 @@ Used for a real round and for a simulated one alike, so that both do the same.
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Final
 
-from comity.errors import Raised, StudyFault, StudyFaultKind
+from comity.errors import Malformed, Misconfigured, Raised
+from comity.learning.fitting import contract_text
+from comity.learning.given import checked_metrics
 from comity.learning.local import seen
 from comity.learning.steps import Float32Array
-from comity.learning.study import METRICS_MAX, NAME, Contract, LoadedStudy
+from comity.learning.study import Contract, LoadedStudy
 from comity.learning.tables import Reading, Table, Unread, inspect_table
 from comity.node.sandbox_wire import Failed, Unfit
 
@@ -62,6 +63,13 @@ def raised_by(error: BaseException) -> Raised:
     return Raised.OTHER
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; PyTorch has no MemoryError, but errors of its own for that."""
+    if type(error) is RuntimeError and error.args and type(error.args[0]) is str:
+        return "can't allocate memory" in error.args[0]
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
 def codes_of(code: CodeType) -> Iterator[CodeType]:
     """A piece of compiled code and every piece within it."""
     yield code
@@ -78,21 +86,7 @@ def measured(
     Raises:
         StudyFault: no named numbers, or an infinite one. Anything the study raises.
     """
-    found = loaded.evaluate(seen(loaded.study, model, kept), table)
-    if not isinstance(found, Mapping) or len(found) > METRICS_MAX:
-        raise StudyFault(
-            StudyFaultKind.BAD_OUTPUT, f"evaluate returns at most {METRICS_MAX} named numbers"
-        )
-    metrics: dict[str, float] = {}
-    for name, number in found.items():
-        if not isinstance(name, str) or NAME.match(name) is None:
-            raise StudyFault(StudyFaultKind.BAD_OUTPUT, "a metric's name is a plain word")
-        value = float(number)
-        if math.isinf(value):
-            raise StudyFault(StudyFaultKind.NOT_FINITE, f"metric {name} is infinite")
-        if not math.isnan(value):
-            metrics[name] = value
-    return metrics
+    return checked_metrics(loaded.evaluate(seen(loaded.study, model, kept), table))
 
 
 def read_file(contract: Contract, path: Path) -> Reading:
@@ -102,9 +96,14 @@ def read_file(contract: Contract, path: Path) -> Reading:
 
 def read_bytes(contract: Contract, raw: bytes, name: str) -> Reading:
     """As `read_file`, of bytes that came from somewhere."""
+    try:
+        text = contract_text(contract, raw)
+    except (Malformed, Misconfigured) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        raise DoesNotFit(Unfit(1, 0, 1)) from None
     found = inspect_table(
         contract.columns,
-        raw,
+        text,
         missing=contract.missing,
         missing_texts=contract.missing_texts,
         strip_headers=contract.strip_headers,

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar, assert_never, final
 import numpy as np
 
 from comity.errors import Misconfigured, StudyFault, StudyFaultKind
+from comity.learning.fitting import contract_text
 from comity.learning.local import Learned, Shared, fine_tuned, first_kept, first_shared, learn
 from comity.learning.partition import by_column, dirichlet, even
 from comity.learning.seeds import training_seed, tuning_seeds
@@ -175,7 +176,8 @@ def _members(
             found = [read_file(contract, path).table for path in tables]
             return dict(zip(wanted.names, found, strict=True))
         case "column":
-            parts = by_column(tables[0].read_bytes(), wanted.column, tables[0].name)
+            raw = contract_text(contract, tables[0].read_bytes(), wanted.column)
+            parts = by_column(raw, wanted.column, tables[0].name)
             return {
                 member: read_bytes(contract, raw, f"{tables[0].name}, {member}").table
                 for member, raw in sorted(parts.items())

@@ -134,6 +134,8 @@ def spawn(setup: Setup) -> tuple[subprocess.Popen[bytes], int]:
         "OMP_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
+        "JOBLIB_MULTIPROCESSING": "0",  # scikit-learn: no processes to try for
+        "TORCHINDUCTOR_CACHE_DIR": setup.work,  # PyTorch: named, never written
     }
     try:
         with (Path(setup.work) / NOTES_FILE).open("ab") as notes:

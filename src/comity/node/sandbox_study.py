@@ -20,6 +20,7 @@ from comity.errors import Malformed, Raised, StudyFault, StudyFaultKind
 from comity.learning.local import (
     Shared,
     alone,
+    evaluating,
     fine_tuned,
     first_kept,
     first_shared,
@@ -38,6 +39,7 @@ from comity.node.sandbox_calls import (
     NoSum,
     codes_of,
     measured,
+    out_of_memory,
     raised_by,
     read_file,
 )
@@ -102,11 +104,10 @@ class Worker:
         except StudyFault as fault:
             traceback.print_exc()
             return Failed(fault.kind, self._line(fault))
-        except MemoryError as error:
-            traceback.print_exc()
-            return Failed(StudyFaultKind.LIMIT_EXCEEDED, self._line(error), Raised.MEMORY)
         except BaseException as error:  # outermost loop of this process; SystemExit included
             traceback.print_exc()
+            if out_of_memory(error):
+                return Failed(StudyFaultKind.LIMIT_EXCEEDED, self._line(error), Raised.MEMORY)
             kind = StudyFaultKind.CODE_FAILED
             if self._loaded is None:
                 kind = StudyFaultKind.NOT_LOADABLE
@@ -114,12 +115,17 @@ class Worker:
 
     def _result(self, request: Request) -> Result:
         loaded = self._study()
+        evaluates = loaded.study.kind == "evaluate"
+        if evaluates and not isinstance(request, Describe | CheckData | AskContract | Initial):
+            loaded = evaluating(loaded, self._model(loaded.study.given))
         parts = loaded.study.parts
         match request:
             case Describe():
                 return Described(describe(loaded.study))
             case Initial():
-                return Initialised(self._write(first_shared(loaded).model))
+                nothing = np.zeros(parts.model.data_words, np.float32)
+                first = nothing if evaluates else first_shared(loaded).model
+                return Initialised(self._write(first))
             case CheckData():
                 reading = self._table()
                 return Checked(reading.rows_count, reading.dropped_count)
@@ -152,9 +158,14 @@ class Worker:
         return done
 
     def _train(self, loaded: LoadedStudy, seed: bytes) -> Trained:
-        parts = loaded.study.parts
-        control = self._flat(CONTROL_FILE, parts.model.data_words) if _has_control(loaded) else None
-        shared = Shared(self._model(parts.model), () if control is None else (control,))
+        if loaded.study.kind == "evaluate":
+            shared = first_shared(loaded)
+        else:
+            parts = loaded.study.parts
+            control = (
+                self._flat(CONTROL_FILE, parts.model.data_words) if _has_control(loaded) else None
+            )
+            shared = Shared(self._model(parts.model), () if control is None else (control,))
         learned = learn(loaded, self._table().table, shared, self._kept(loaded), generator(seed))
         self._write(learned.kept, KEPT_FILE)
         return Trained(self._write(learned.update), learned.example_count)

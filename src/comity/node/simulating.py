@@ -17,12 +17,14 @@ import numpy as np
 from msgspec import Struct
 
 from comity.errors import DataFault, Misconfigured, Raised, StudyFault, StudyFaultKind
+from comity.learning.given import from_sum
+from comity.learning.parquet import table_as_parquet
 from comity.learning.partition import named
 from comity.learning.simulate import MEMBERS_MAX, Terms, check_count
-from comity.learning.study import ROUNDS_MAX, Contract
+from comity.learning.study import ROUNDS_MAX, Contract, StudyCard
 from comity.learning.twin import ROWS_MAX, twin
 from comity.node.isolation import Limits
-from comity.node.planning import read_study, write_model
+from comity.node.planning import copy_given, read_study, write_model
 from comity.node.sandbox import Sandbox
 from comity.node.sandbox_faults import believed_line
 from comity.node.sandbox_wire import (
@@ -66,6 +68,7 @@ class Wanted:
         seeds: how many runs, with the study's own seed and the next ones.
         evaluate_every: rounds between evaluations; 0: after the last one only.
         terms: who takes part in a round, and whether sums go through the real aggregation.
+        model: that a study of kind "evaluate" is given.
     """
 
     tables: tuple[Path, ...] = ()
@@ -77,6 +80,7 @@ class Wanted:
     seeds: int = 1
     evaluate_every: int = 0
     terms: Terms = ALL
+    model: Path | None = None
 
 
 @final
@@ -94,7 +98,8 @@ class MemberFailed(Struct, frozen=True):
 class RunSimulated(Struct, frozen=True):
     """One run. metrics: after a round, of each member; model: digest after the last one.
 
-    tuned: as metrics, of each member's fine-tuned copy; empty when the study asks for none.
+    tuned: as metrics, of each member's fine-tuned copy; empty when the study asks for none. pooled:
+    of an evaluation, the metrics that all members together see; undefined ones are left out.
     """
 
     seed: int
@@ -102,6 +107,7 @@ class RunSimulated(Struct, frozen=True):
     metrics: dict[int, dict[MemberId, dict[str, float]]]
     failed: tuple[MemberFailed, ...]
     tuned: dict[int, dict[MemberId, dict[str, float]]]
+    pooled: dict[str, float] = {}
 
 
 @final
@@ -143,11 +149,15 @@ def contract_of_file(
         sandbox.close()
 
 
-def twin_of(contract: Contract, rows: int, seed: int) -> bytes:
-    """An invented table that fits a contract. Raises Misconfigured: too many rows, or none."""
+def twin_of(contract: Contract, rows: int, seed: int, *, parquet: bool = False) -> bytes:
+    """An invented table that fits a contract, comma-separated or as Parquet.
+
+    Raises Misconfigured: too many rows, or none; or Parquet's writer is not installed.
+    """
     if not 1 <= rows <= ROWS_MAX or seed < 0:
         raise Misconfigured(f"rows are 1 to {ROWS_MAX}, and a seed is a number from 0")
-    return twin(contract.columns, rows, np.random.default_rng(seed))
+    text = twin(contract.columns, rows, np.random.default_rng(seed))
+    return table_as_parquet(contract.columns, text) if parquet else text
 
 
 def simulate(
@@ -201,8 +211,9 @@ def _simulated(
     out: Path | None,
 ) -> Simulated:
     card = sandbox.describe()
-    if wanted.terms.cyclic and card.method.name == "scaffold":
-        raise Misconfigured("SCAFFOLD needs the sum of control variates; a cyclic order has none")
+    _lay_out_given(card, wanted.model, sandbox)
+    if wanted.terms.cyclic and (card.method.name == "scaffold" or card.kind == "evaluate"):
+        raise Misconfigured("SCAFFOLD and evaluations need a sum; a cyclic order has none")
     rounds = wanted.rounds or card.rounds
     runs: list[RunSimulated] = []
     rows: Mapping[MemberId, int] = {}
@@ -225,7 +236,9 @@ def _simulated(
             failed += _failed(study, done)
             model = done.model
             tell(place, number, rounds)
-        runs.append(RunSimulated(card.seed + place, model, metrics, tuple(failed), tuned))
+        pooled = _pooled(card, sandbox)
+        seed = card.seed + place
+        runs.append(RunSimulated(seed, model, metrics, tuple(failed), tuned, pooled))
     if out is not None:
         write_model(card.model, sandbox.vector_path, out)
     return Simulated(
@@ -238,6 +251,20 @@ def _simulated(
         runs=tuple(runs),
         weak=sandbox.isolation.missing,
     )
+
+
+def _lay_out_given(card: StudyCard, model: Path | None, sandbox: Sandbox) -> None:
+    """Put the model that an evaluation is given where its process reads it."""
+    if model is not None:
+        copy_given(card, model, sandbox.model_path)
+    elif card.kind == "evaluate":
+        raise Misconfigured("this study evaluates a given model: name it with --model")
+
+
+def _pooled(card: StudyCard, sandbox: Sandbox) -> dict[str, float]:
+    if card.kind != "evaluate":
+        return {}
+    return from_sum(card.model, np.fromfile(sandbox.vector_path, "<f4"))
 
 
 def _check_kept(words: int, members: int, limits: Limits) -> None:

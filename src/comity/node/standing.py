@@ -11,12 +11,11 @@ from comity.commons.studies import next_serial
 from comity.errors import Forged, Refused, Rule
 from comity.node.founding import key_set_of, possession_of
 from comity.node.gating import check_consent
-from comity.node.models import starting_blobs
 from comity.node.station import Station
 from comity.release.form import MODEL, parse_manifest
 from comity.statements.governing import CommonsFound, ReleaseSign
 from comity.statements.studies import ConsentGive, StudyEnrol
-from comity.values import StatementId, sha256
+from comity.values import BlobName, StatementId, sha256
 
 LOG = logging.getLogger(__name__)
 
@@ -65,8 +64,8 @@ def enrol(station: Station, duty: SayEnrol) -> None:
     Raises:
         Unavailable: the host does not give it now.
     """
-    for name in starting_blobs(duty.study):
-        station.blob(name)
+    for name in duty.study.register.plan.blobs:
+        station.blob(BlobName(name))
     secret, public = sealing_keys(station.machine.rand(SEALING_RAND_BYTES))
     station.journal.keep_sealing(sha256(public), secret.rand)
     serial = next_serial(duty.study, station.member)

@@ -22,7 +22,6 @@ from comity.errors import Forged, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
 from comity.node.addresses import FOLLOWED, address_of, followed_url
 from comity.node.histories import Applied, check_successor, newest_epoch
-from comity.node.models import starting_blobs
 from comity.node.reacting import proven_against_host
 from comity.node.remembering import require_memory
 from comity.node.showing import Shown, hand_in, look
@@ -317,8 +316,8 @@ def hand_in_bulk(station: Station) -> None:
     for study in station.replica.state.studies.values():
         if study.finished:
             continue
-        for name in starting_blobs(study):
-            _hand_in_blob(station, name)
+        for name in study.register.plan.blobs:
+            _hand_in_blob(station, BlobName(name))
         attempt = study.current
         if attempt is None:
             continue
@@ -334,8 +333,8 @@ def hand_in_bulk(station: Station) -> None:
         joins = started.joins if started is not None else getattr(attempt, "joins", {})
         for join in joins.values():
             # Also those of others: who has left since hands in nothing any more.
-            name = BlobName(join.blob)
-            _hand_in_blob(station, name, held=station.held_dealing(name))
+            blob = BlobName(join.blob)
+            _hand_in_blob(station, blob, held=station.held_dealing(blob))
 
 
 def _hand_in_blob(

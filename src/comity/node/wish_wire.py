@@ -29,11 +29,13 @@ from comity.node.evidence_wire import AboutEvidence, EvidenceResult, fulfil_abou
 from comity.node.exporting import ExportTask, LogExported, export_log, export_task
 from comity.node.failures import Failures
 from comity.node.governing_wire import Governed, GoverningResult, govern
+from comity.node.models import given_model
 from comity.node.pages import ENTRIES_MAX, EntryProof, EntryShown, Logged, LogPage
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
 from comity.node.releasing import Written
 from comity.node.reports import AnchorText, Status
 from comity.node.reviewing_wire import Reviewed, ReviewResult, review
+from comity.node.rows import StudyShown
 from comity.node.station import Station
 from comity.node.wish_fields import FilePath, Name
 from comity.node.wishes import Said, StudyFile
@@ -64,7 +66,8 @@ class DeclareDataset(Struct, frozen=True, tag="data-add", forbid_unknown_fields=
 
 @final
 class RegisterStudy(Struct, frozen=True, tag="study-register", forbid_unknown_fields=True):
-    """`wishes.register_study`. file: absolute; the other fields as in `PlanTerms`."""
+    """`wishes.register_study`. file: absolute; model: absolute if it is a path; the
+    other fields as in `PlanTerms`."""
 
     file: FilePath
     name: SlugField | None = None
@@ -73,6 +76,7 @@ class RegisterStudy(Struct, frozen=True, tag="study-register", forbid_unknown_fi
     attempts_max: Annotated[int, Meta(ge=1, le=1_000)] | None = None
     phase_s: _Seconds = PHASE_S
     train_s: _Seconds = TRAIN_S
+    model: FilePath | None = None
 
 
 @final
@@ -200,6 +204,13 @@ class AskFailures(Struct, frozen=True, tag="study-failures", forbid_unknown_fiel
 
 
 @final
+class ShowStudy(Struct, frozen=True, tag="study-show", forbid_unknown_fields=True):
+    """`wishes.show_study`."""
+
+    study: Name
+
+
+@final
 class FindStudyFile(Struct, frozen=True, tag="study-file", forbid_unknown_fields=True):
     """`wishes.study_file`."""
 
@@ -242,6 +253,7 @@ Wish = (
     | Deciding
     | AboutEvidence
     | AskFailures
+    | ShowStudy
     | FindStudyFile
     | Reviewed
     | AboutConsent
@@ -264,6 +276,7 @@ Result = (
     | DecidingResult
     | EvidenceResult
     | Failures
+    | StudyShown
     | StudyFile
     | ConsentResult
 )
@@ -290,7 +303,7 @@ def fulfil(wish: Wish, station: Station) -> Result:
             )
         case RegisterStudy():
             return wishes.register_study(
-                station, Path(wish.file), terms=_terms(wish), name=wish.name
+                station, Path(wish.file), terms=_terms(wish), name=wish.name, model=wish.model
             )
         case GiveConsent():
             return wishes.give_consent(
@@ -334,6 +347,8 @@ def fulfil(wish: Wish, station: Station) -> Result:
             return wishes.evaluate(station, wish.study)
         case AskFailures():
             return wishes.failures(station, wish.study)
+        case ShowStudy():
+            return wishes.show_study(station, wish.study)
         case FindStudyFile():
             return wishes.study_file(station, wish.study)
         case _:
@@ -356,8 +371,11 @@ def fulfil_beside(wish: Wish, station: Station, in_loop: InLoop) -> Result:
     """
     match wish:
         case RegisterStudy():
+            model = wish.model
+            given = in_loop(lambda s: None if model is None else given_model(s, model))
+            assert given is None or isinstance(given, Path)
             with tempfile.TemporaryDirectory(dir=station.work) as work:
-                parts = study_parts(Path(wish.file), Path(work), station.site)
+                parts = study_parts(Path(wish.file), Path(work), station.site, given)
                 return _result(
                     in_loop(
                         lambda s: wishes.register_parts(

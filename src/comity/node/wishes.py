@@ -24,6 +24,7 @@ from comity.node.evaluating import evaluate as evaluate
 from comity.node.failures import failures as failures
 from comity.node.gating import check_consent, forget_yes, remember_yes, yes_of
 from comity.node.lookup import find_proposal, find_study, own_dataset
+from comity.node.models import given_model
 from comity.node.pages import log_entries as log_entries
 from comity.node.pages import logged as logged
 from comity.node.pages import prove_entry as prove_entry
@@ -37,6 +38,7 @@ from comity.node.releasing import release_motion
 from comity.node.releasing import write_release as write_release
 from comity.node.reports import anchor as anchor
 from comity.node.reports import status as status
+from comity.node.rows import show_study as show_study
 from comity.node.standing import give_of
 from comity.node.station import Station
 from comity.statements.entries import Body
@@ -117,6 +119,7 @@ def register_study(
     *,
     terms: PlanTerms | None = None,
     name: str | None = None,
+    model: str | None = None,
 ) -> Said:
     """Register a study file: derive its plan in the sandbox, store its blobs, say study.register.
 
@@ -124,12 +127,14 @@ def register_study(
         file: the study file, at most 1 MiB.
         terms: what the plan fixes beside the file; safe for this commons when None.
         name: of the study, a slug; the file's own when None.
+        model: that an evaluation is given; see `given_model`.
     Raises:
         StudyFault: the file does not load. Refused: STUDY_OUT_OF_BOUNDS, with the setting;
-            SANDBOX_MISSING.
+            SANDBOX_MISSING; NO_SUCH_THING. Malformed: the model is not of the declared tensors.
     """
+    given = None if model is None else given_model(station, model)
     with tempfile.TemporaryDirectory(dir=station.work) as work:
-        parts = study_parts(file, Path(work), station.site)
+        parts = study_parts(file, Path(work), station.site, given)
         return register_parts(station, parts, terms=terms, name=name)
 
 

@@ -27,7 +27,39 @@ from comity.statements.fields import (
     TextField,
     Words,
 )
-from comity.values import DISEASES_MAX, ROSTER_MAX, Digest
+from comity.values import DISEASES_MAX, FAILURE_LINE_MAX, ROSTER_MAX, Digest
+
+FailureKind = Literal[
+    "bad-output",
+    "code-failed",
+    "data-do-not-fit",
+    "limit-exceeded",
+    "not-finite",
+    "not-loadable",
+    "weight-out-of-range",
+    "wrong-shape",
+]
+RaisedKind = Literal[
+    "nothing",
+    "ArithmeticError",
+    "AssertionError",
+    "AttributeError",
+    "ImportError",
+    "IndexError",
+    "KeyError",
+    "MemoryError",
+    "NameError",
+    "OSError",
+    "PermissionError",
+    "RecursionError",
+    "RuntimeError",
+    "SyntaxError",
+    "SystemExit",
+    "TypeError",
+    "ValueError",
+    "ZeroDivisionError",
+    "other",
+]
 
 
 @final
@@ -99,7 +131,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 
     colluders: c. survivors_min: u_min. words: L. code, layout, model, moments: digests of blobs
     (moments: the update rule's state, absent when it has none). parameters: digest of all else
-    that determines an update. method: absent when members take plain local steps only.
+    that determines an update. method: absent when members take plain local steps only. evaluates:
+    digest of the blob of the model that is evaluated; absent when one is trained.
     """
 
     attempts_max: Annotated[int, Meta(ge=1, le=1_000)]
@@ -117,6 +150,13 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     words: Words
     method: Method | None = None
     moments: DigestField | None = None
+    evaluates: DigestField | None = None
+
+    @property
+    def blobs(self) -> tuple[Digest, ...]:
+        """The blobs that every member needs before the first round."""
+        named = (self.code, self.layout, self.model, self.moments, self.evaluates)
+        return tuple(name for name in named if name is not None)
 
 
 @final
@@ -168,6 +208,7 @@ class StudyRegister(Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             ("code", self.plan.code),
             ("layout", self.plan.layout),
             ("model", self.plan.model),
+            *((("evaluates", self.plan.evaluates),) if self.plan.evaluates else ()),
         )
 
 
@@ -293,6 +334,23 @@ class StudyResume(Struct, frozen=True, forbid_unknown_fields=True):
         return (("study", Digest(self.study)),)
 
 
+@final
+class StudyFail(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How a study failed at its author's site in one attempt, where the site policy lets that be
+    told (ADR 58): codes of fixed lists, and a line of the study file; 0: none. Never a text."""
+
+    tag: ClassVar[str] = "study.fail"
+    attempt: Positive
+    kind: FailureKind
+    round_no: Positive
+    study: StatementIdField
+    line: Annotated[int, Meta(ge=0, le=FAILURE_LINE_MAX)] = 0
+    raised: RaisedKind = "nothing"
+
+    def about(self) -> tuple[About, ...]:
+        return (("study", Digest(self.study)),)
+
+
 Studying = (
     DatasetDeclare
     | StudyRegister
@@ -304,6 +362,7 @@ Studying = (
     | CodeReview
     | StudyPause
     | StudyResume
+    | StudyFail
 )
 STUDYING: tuple[type[Studying], ...] = (
     DatasetDeclare,
@@ -316,4 +375,5 @@ STUDYING: tuple[type[Studying], ...] = (
     CodeReview,
     StudyPause,
     StudyResume,
+    StudyFail,
 )
