@@ -14,7 +14,7 @@ from typing import Final, assert_never
 
 from comity.commons import belonging, members, reviews, rounds, studies, votes
 from comity.commons.charter import Charter
-from comity.commons.state import Changes, Done, Outcome, State, Void
+from comity.commons.state import Done, Outcome, State, Void
 from comity.errors import Refused, Rule
 from comity.log.merkle import Tree
 from comity.statements.entries import Body, Entry, Statement
@@ -270,9 +270,15 @@ def _counting_void(state: State, member: MemberId) -> State:
     return replace(state, authors={**state.authors, member: counted})
 
 
-def _may_say(changes: Changes, author: MemberId) -> tuple[type[Body], ...]:
-    """What a member on its way out still says."""
-    return AFTER_LEAVING if author in changes.leaving else AFTER_EXCLUSION
+def _barred(state: State, entry: Entry) -> Rule | None:
+    """Why nothing of the kind is said now: no members yet, or the author is on its way out."""
+    if not state.founded_size:
+        return Rule.NOT_FOUNDED
+    author, changes = entry.statement.author, state.changes
+    if author not in changes.going:
+        return None
+    may = AFTER_LEAVING if author in changes.leaving else AFTER_EXCLUSION
+    return None if isinstance(entry.statement.body, may) else Rule.WRONG_PARTY
 
 
 def _say(before: State, state: State, entry: Entry) -> State | Rule:
@@ -280,11 +286,9 @@ def _say(before: State, state: State, entry: Entry) -> State | Rule:
     body = entry.statement.body
     if isinstance(body, CommonsFound):
         return members.enter(state, entry, body)
-    if not state.founded_size:
-        return Rule.NOT_FOUNDED
-    author, changes = entry.statement.author, state.changes
-    if author in changes.going and not isinstance(body, _may_say(changes, author)):
-        return Rule.WRONG_PARTY
+    barred = _barred(state, entry)
+    if barred is not None:
+        return barred
     match body:
         case Seen():
             said = entry.statement
