@@ -98,8 +98,7 @@ def join(
             )
         finally:
             journal.close()
-        begun = _begun(replica, made.folder, settings, author.seq + 1)
-    return begun
+        return _begun(replica, made.folder, settings, author.seq + 1)
 
 
 def rebuild(
@@ -141,9 +140,8 @@ def rebuild(
             forget_cosigning(journal, state.keys[settings.member].keys.head)
         finally:
             journal.close()
-        begun = _begun(replica, made.folder, settings, state.authors[settings.member].seq + 1)
         # Its own statements are recalled when the node starts, and every open attempt left (R8).
-    return begun
+        return _begun(replica, made.folder, settings, state.authors[settings.member].seq + 1)
 
 
 def _require_no_log(folder: Path) -> None:

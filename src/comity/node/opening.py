@@ -76,13 +76,7 @@ def open_station(
     sharing.self_check()
     linear_check.self_check()
     settings = read_node_settings(folder / "node.toml")
-    charter_path = folder / "charter.json"
-    try:
-        charter = parse_charter(charter_path.read_bytes())
-    except FileNotFoundError as error:
-        raise Misconfigured(
-            f"no {charter_path}: copy the signed charter there with `comity commons join`"
-        ) from error
+    charter = _charter_of(folder)
     site_path = folder / "site.toml"
     site = parse_site(site_path.read_text(encoding="utf-8") if site_path.exists() else "")
     member = MemberId(settings.member)
@@ -132,6 +126,16 @@ def open_station(
     adopt_if_final(station)
     station.use_host(followed_url(replica.state, journal, settings))
     return station
+
+
+def _charter_of(folder: Path) -> Charter:
+    path = folder / "charter.json"
+    try:
+        return parse_charter(path.read_bytes())
+    except FileNotFoundError as error:
+        raise Misconfigured(
+            f"no {path}: copy the signed charter there with `comity commons join`"
+        ) from error
 
 
 def _replica_of(folder: Path, charter: Charter, member: MemberId, machine: Machine) -> Replica:
