@@ -175,7 +175,7 @@ def test_signing_again_keeps_the_statement(tmp_path: Path) -> None:
         wishes.declare_dataset(desk.station, "rows-2", desk.place.table)
         (envelope,) = desk.station.journal.unlogged_waiting()
         other = commons.desk(1).place.keys
-        rotating.sign_unlogged_again(desk.station.journal, other)
+        rotating.sign_unlogged_again(desk.station.journal, desk.state, desk.member, other)
         (again,) = desk.station.journal.unlogged_waiting()
         assert read(again).statement == read(envelope).statement
         assert read(again).keyid != read(envelope).keyid

@@ -12,7 +12,7 @@ from comity.learning.steps import flush_to_zero_fault
 from comity.node.addresses import followed_url
 from comity.node.alarms import Alarms
 from comity.node.bootstrap import LOG_FILE
-from comity.node.founding import KEYS
+from comity.node.founding import KEYS, public_keys_of
 from comity.node.keyfile import MemberKeys
 from comity.node.machine import Machine
 from comity.node.relaying import Relay
@@ -97,7 +97,9 @@ def open_station(
     try:
         replica = _replica_of(folder, charter, member, machine)
         keys = keys_in_force(replica.state, member, OwnKeys(keys, coming))
-        sign_unlogged_again(journal, keys)
+        held = replica.state.keys.get(member)
+        if held is not None and held.keys == public_keys_of(keys):
+            sign_unlogged_again(journal, replica.state, member, keys)
     except BaseException:
         journal.close()
         raise

@@ -100,13 +100,13 @@ def study_parts(file: Path, work: Path, site: SitePolicy) -> StudyParts:
     return StudyParts(card, sha256(code), layout, model, moments, blobs)
 
 
-def plan_of(parts: StudyParts, charter: Charter, terms: PlanTerms) -> Plan:
-    """The plan of a study file in this commons.
+def plan_of(parts: StudyParts, charter: Charter, count: int, terms: PlanTerms) -> Plan:
+    """The plan of a study file in this commons, of `count` members now.
 
     Raises:
         Refused(STUDY_OUT_OF_BOUNDS): names the setting and what the charter allows.
     """
-    card, bounds, count = parts.card, charter.studies, len(charter.founders)
+    card, bounds = parts.card, charter.studies
     colluders = terms.colluders
     if colluders is None:
         colluders = max(bounds.colluders_min, 1, (count - 1) // 3)

@@ -91,12 +91,18 @@ def has_other_keys(station: Station) -> bool:
     return key_set_digest(held) in _changing_between(station.journal)
 
 
-def sign_unlogged_again(journal: SqliteJournal, keys: MemberKeys) -> None:
-    """Sign with these keys what was said with others and is in no log: the same statements."""
-    keyid = keyid_of(keys.public_statement)
+def sign_unlogged_again(
+    journal: SqliteJournal, state: State, member: MemberId, keys: MemberKeys
+) -> None:
+    """Sign with the keys in force what was said with others and is in no log: the same statements.
+
+    The copy of this state has these keys in force, so it holds all that was logged with others.
+    """
+    keyid, author = keyid_of(keys.public_statement), state.authors.get(member)
     for envelope in journal.unlogged_waiting():
         unverified = read(envelope)
-        if unverified.keyid != keyid:
+        logged = author is not None and unverified.statement.seq <= author.seq
+        if not logged and unverified.keyid != keyid:
             again = sign_again(envelope, keys.statement)
             journal.signed_again(unverified.statement.id, again)
 
