@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from comity.commons.charter import charter_bytes
 from comity.errors import (
@@ -266,3 +268,19 @@ def test_what_is_no_application_is_refused(new: Newcomer, told: tuple[Newcomer, 
     flipped = envelope[:at] + (b"A" if envelope[at : at + 1] != b"A" else b"B") + envelope[at + 1 :]
     with pytest.raises(Forged):
         check_application(flipped)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    at=st.integers(min_value=0, max_value=3_000), put=st.binary(max_size=4), cut=st.integers(0, 4)
+)
+def test_any_changed_application_is_malformed_or_forged(
+    new: Newcomer, at: int, put: bytes, cut: int
+) -> None:
+    envelope, _, _ = read_application(new.folder / f"{NEW}.apply.json")
+    changed = envelope[:at] + put + envelope[at + cut :]
+    if changed != envelope:
+        with pytest.raises((Malformed, Forged)):
+            check_application(changed)

@@ -137,6 +137,7 @@ def test_log_attack_15_revoked_keys_sign_nothing_more(tmp_path: Path) -> None:
         own = rotating.approve_own(commons.desk(1).station, said.statement)
         assert own.about == commons.desk(1).state.changes.pending[-1].epoch.digest
         heard(commons, commons.desk(1))
+        assert rotating.approve_own(commons.desk(1).station, said.statement).about == own.about
         with pytest.raises(Refused) as refused:
             rotating.approve_own(commons.desk(2).station, StatementId("0" * 64))
         assert refused.value.rule is Rule.NO_SUCH_THING

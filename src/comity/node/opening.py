@@ -125,6 +125,7 @@ def open_station(
     for left in station.work.iterdir():
         if left.is_file():
             left.unlink()  # made by a process that was killed; whatever it was is made again
+    station.uses_coming = keys is coming
     adopt_if_final(station)
     station.use_host(followed_url(replica.state, journal, settings))
     return station
