@@ -87,6 +87,7 @@ def open_station(
             member,
             statement_key=keys.statement,
             commons=commons_id(charter),
+            other_keys=[each.statement for each in own.newest_first if each is not keys],
             clock=clock,
             tls=authorities(settings, url),
             proxy=settings.proxy or None,
@@ -96,7 +97,8 @@ def open_station(
     journal = SqliteJournal(folder, hook=machine.hook)
     try:
         replica = _replica_of(folder, charter, member, machine)
-        keys = keys_in_force(replica.state, member, OwnKeys(keys, coming))
+        own = OwnKeys(keys, coming)
+        keys = keys_in_force(replica.state, member, own)
         held = replica.state.keys.get(member)
         if held is not None and held.keys == public_keys_of(keys):
             sign_unlogged_again(journal, replica.state, member, keys)
@@ -125,7 +127,7 @@ def open_station(
     for left in station.work.iterdir():
         if left.is_file():
             left.unlink()  # made by a process that was killed; whatever it was is made again
-    station.uses_coming = keys is coming
+    station.coming = coming
     adopt_if_final(station)
     station.use_host(followed_url(replica.state, journal, settings))
     return station

@@ -95,6 +95,11 @@ def has_other_keys(station: Station) -> bool:
     return key_set_digest(held) in _changing_between(station.journal)
 
 
+def has_unread_keys(station: Station) -> bool:
+    """Whether new keys lie in the folder that this station does not know: open it again."""
+    return station.coming is None and (station.folder / KEYS_NEXT).exists()
+
+
 def sign_unlogged_again(
     journal: SqliteJournal, state: State, member: MemberId, keys: MemberKeys
 ) -> None:
@@ -116,7 +121,7 @@ def adopt_if_final(station: Station) -> None:
 
     Raises: Unavailable: the disk; both files stay, and it is tried again.
     """
-    if not station.uses_coming:
+    if station.coming is None or station.keys is not station.coming:
         return
     replica = station.replica
     held = replica.state.epoch_at(replica.final_size).keys.get(station.member)
@@ -131,7 +136,7 @@ def adopt_if_final(station: Station) -> None:
         left.write(b"\0" * size)
         left.flush()
         os.fsync(left.fileno())
-    station.uses_coming = False
+    station.coming = None
     LOG.warning("new keys are final; the old ones are destroyed")
 
 

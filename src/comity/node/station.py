@@ -98,8 +98,8 @@ class Station:
     may_speak: bool = True
     """False while a running node has not read the whole log yet."""
 
-    uses_coming: bool = False
-    """Whether `keys` are those of keys.next.pem, which are not final yet."""
+    coming: MemberKeys | None = None
+    """The keys of keys.next.pem, as it was opened; `keys` are these once they are in force."""
 
     keys_fit: Epoch | None = None
     """The epoch in force when `keys` were last found to be its keys."""
