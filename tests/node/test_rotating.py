@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from comity.errors import Misconfigured, Refused, Rule
+from comity.errors import Forged, Misconfigured, Refused, Rule
 from comity.node import rotating, wishes
 from comity.node.founding import KEYS, key_set_of, possession_of
 from comity.node.keyfile import Unencrypted, load_keys, write_keys
+from comity.node.loop import Loop
 from comity.node.opening import open_own
 from comity.node.rotating import KEYS_NEXT, OwnKeys, load_own_keys, make_coming_keys
 from comity.statements.governing import Seen
@@ -49,6 +50,12 @@ def heard(commons: Commons, desk: Desk) -> None:
     desk.station.deliver()
     for each in commons.world.desks:
         each.sync()
+
+
+def open_both(desk: Desk, own: OwnKeys) -> None:
+    """Start the node as `comity node run` does, with both key files."""
+    desk.station = open_own(desk.place.folder, own, clock=desk.clock)
+    desk.loop, desk.closed = Loop(desk.station), False
 
 
 def approve(commons: Commons, *numbers: int) -> None:
@@ -97,9 +104,7 @@ def test_retired_keys_sign_nothing_and_what_waited_is_signed_again(tmp_path: Pat
         assert commons.desk(0).state.authors[desk.member].last == waits, "the same statement"
         station.close()
         final(commons, 0, 1, 2)
-        desk.place.keys = own.coming
-        desk.open()
-        desk.closed = False
+        open_both(desk, own)
         desk.sync()
         assert load_own_keys(desk.place.folder, passphrase=PLAIN).coming is None, "adopted"
         adopted = load_keys(desk.place.folder / KEYS, passphrase=PLAIN)
@@ -108,6 +113,27 @@ def test_retired_keys_sign_nothing_and_what_waited_is_signed_again(tmp_path: Pat
         desk.step()
         last = desk.station.journal.last_cosigned()
         assert last is not None and before is not None and last[0] > before[0]
+
+
+def test_who_was_away_when_its_new_keys_came_into_force_reads_with_them(tmp_path: Path) -> None:
+    """It knows of no new epoch yet, and the host knows its old key no more."""
+    with founded(tmp_path) as commons:
+        own, desk = with_files(commons, 3), commons.desk(3)
+        claim(commons, 3, own)
+        desk.close()
+        others = commons.world.desks
+        commons.world.desks = [each for each in others if each is not desk]
+        approve(commons, 0, 1, 2)
+        desk.open()
+        with pytest.raises(Forged) as unread:
+            desk.sync()
+        desk.loop._unread(unread.value)
+        assert desk.loop.keys_changed, "there are keys in the folder that it has not opened"
+        desk.close()
+        open_both(desk, own)
+        desk.sync()
+        assert rotating.has_other_keys(desk.station), "and it goes on with them"
+        commons.world.desks = others
 
 
 def test_a_node_whose_new_key_file_is_gone_says_so_and_does_not_start(tmp_path: Path) -> None:
