@@ -267,7 +267,7 @@ def test_a_plan_is_safe_by_default(commons: Commons, tmp_path: Path) -> None:
     parts = study_parts(file, tmp_path, site)
     expected = {3: (1, 3), 4: (1, 3), 5: (1, 4), 7: (2, 5), 10: (3, 7), 20: (6, 14)}
     for count, (colluders, survivors_min) in expected.items():
-        plan = plan_of(parts, charter_of(count), PlanTerms())
+        plan = plan_of(parts, charter_of(count), count, PlanTerms())
         assert (plan.colluders, plan.survivors_min) == (colluders, survivors_min)
     with pytest.raises(Misconfigured):
         deadlines(0, 1)

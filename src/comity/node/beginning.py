@@ -8,6 +8,7 @@ open (R8), and the keys it had cosign nothing more, because nobody knows what th
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal, final
 
@@ -17,7 +18,9 @@ from comity.commons.charter import Charter, commons_id
 from comity.errors import Misconfigured, Refused, Rule
 from comity.node.bootstrap import LOG_FILE, verified_log
 from comity.node.founding import make_ready, public_keys_of
+from comity.node.http_client import HttpClient
 from comity.node.keyfile import MemberKeys
+from comity.node.leaving import Ledger
 from comity.node.remembering import FORGOTTEN, forget_cosigning
 from comity.node.remote import Remote
 from comity.node.replica import Replica
@@ -66,7 +69,7 @@ def join(
             as `bootstrap.verified_log`: then nothing is left in the folder.
     """
     _require_no_log(folder)
-    sources = _remotes(charter, settings, (settings.host_url,), keys, clock)
+    sources = _remotes(folder, charter, settings, (settings.host_url,), keys, clock)
     with verified_log(
         folder,
         charter,
@@ -98,8 +101,7 @@ def join(
             )
         finally:
             journal.close()
-        begun = _begun(replica, made.folder, settings, author.seq + 1)
-    return begun
+        return _begun(replica, made.folder, settings, author.seq + 1)
 
 
 def rebuild(
@@ -122,7 +124,7 @@ def rebuild(
     """
     _require_no_log(folder)
     _require_no_journal(folder)
-    remotes = _remotes(charter, settings, sources or (settings.host_url,), keys, clock)
+    remotes = _remotes(folder, charter, settings, sources or (settings.host_url,), keys, clock)
     with verified_log(
         folder,
         charter,
@@ -141,9 +143,8 @@ def rebuild(
             forget_cosigning(journal, state.keys[settings.member].keys.head)
         finally:
             journal.close()
-        begun = _begun(replica, made.folder, settings, state.authors[settings.member].seq + 1)
         # Its own statements are recalled when the node starts, and every open attempt left (R8).
-    return begun
+        return _begun(replica, made.folder, settings, state.authors[settings.member].seq + 1)
 
 
 def _require_no_log(folder: Path) -> None:
@@ -171,12 +172,14 @@ def _require_no_journal(folder: Path) -> None:
 
 
 def _remotes(
+    folder: Path,
     charter: Charter,
     settings: NodeSettings,
     urls: tuple[str, ...],
     keys: MemberKeys,
     clock: Clock,
 ) -> list[Remote]:
+    outlet = Ledger(folder, clock)
     return [
         Remote(
             url,
@@ -186,6 +189,7 @@ def _remotes(
             clock=clock,
             tls=authorities(settings, url),
             proxy=settings.proxy or None,
+            connect=partial(HttpClient, outlet=outlet),
         )
         for url in dict.fromkeys(urls)
     ]

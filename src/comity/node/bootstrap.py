@@ -33,6 +33,7 @@ from comity.values import MemberId
 
 LOG_FILE: Final = "log.sqlite"
 ENTRIES_MAX: Final = 1_000_000
+_BESIDE: Final = ".reading-"
 
 
 @contextmanager
@@ -53,7 +54,7 @@ def verified_log(
     nothing is left of it. About 0.3 ms an entry.
 
     Args:
-        folder: the node's, without a log. sources: host or mirrors; with several, each must show one history.
+        folder: the node's, without a log. sources: host or mirrors; all must show one history.
         keys: the public keys of this folder, which must be those in force.
         now_s: by this machine's clock. age_s_max: how old the newest cosigned head may be.
     Raises:
@@ -74,7 +75,9 @@ def verified_log(
             f" {commons_id(charter)[:16]}: get both from members of one commons",
         )
     with DiskFaults(folder):
-        beside = Path(tempfile.mkdtemp(prefix=".reading-", dir=folder))
+        for left in folder.glob(f"{_BESIDE}*"):
+            shutil.rmtree(left)  # of a command that was killed
+        beside = Path(tempfile.mkdtemp(prefix=_BESIDE, dir=folder))
     try:
         replica = Replica(beside / LOG_FILE, charter)
         try:

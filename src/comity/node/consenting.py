@@ -183,10 +183,11 @@ def simulate(
 
 def _registered(station: Station, parts: StudyParts) -> State:
     """The state as if this study file were registered by this member now."""
-    plan = plan_of(parts, station.replica.state.charter, PlanTerms())
+    state = station.replica.state
+    plan = plan_of(parts, state.charter, len(state.members), PlanTerms())
     card = parts.card
     body = StudyRegister(name=card.name, plan=plan, title=card.title, use=card.use)
-    after = suppose(station.replica.state, station.member, body, station.clock())
+    after = suppose(state, station.member, body, station.clock())
     if isinstance(after, Rule):
         raise Refused(after, "this study could not be registered in this commons now")
     return after

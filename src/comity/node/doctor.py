@@ -26,6 +26,7 @@ from comity.commons.charter import Charter, commons_id
 from comity.commons.site import SitePolicy
 from comity.errors import ComityError
 from comity.learning.steps import flush_to_zero_fault
+from comity.node.bootstrap import LOG_FILE
 from comity.node.findings import Finding, fail, note, ok, skipped
 from comity.node.founding import CHARTER, KEYS, read_charter
 from comity.node.gating import limits_of
@@ -75,7 +76,7 @@ def examine(
     charter = _kept(findings, "charter", lambda: read_charter(folder / CHARTER))
     site = _kept(findings, "site policy", lambda: SiteFile(folder).now())
     if settings is not None and charter is not None:
-        findings.append(_member(settings, charter))
+        findings.append(_member(folder, settings, charter))
     findings.append(_keys(folder))
     findings.append(_disk(folder, space_bytes_min))
     usable = findings[-1].result != "fail"
@@ -111,14 +112,18 @@ def _kept(findings: list[Finding], tested: str, read: Callable[[], T]) -> T | No
     return value
 
 
-def _member(settings: NodeSettings, charter: Charter) -> Finding:
-    if settings.member not in {founder.id for founder in charter.founders}:
-        return fail(
-            "member",
-            f"node.toml says that this is {settings.member}, which the charter does not list",
-            "correct member in node.toml, or take the charter of your commons",
-        )
-    return ok("member", f"{settings.member} is a founder of {charter.name!r}")
+def _member(folder: Path, settings: NodeSettings, charter: Charter) -> Finding:
+    if settings.member in {founder.id for founder in charter.founders}:
+        return ok("member", f"{settings.member} is a founder of {charter.name!r}")
+    if (folder / LOG_FILE).exists():
+        return ok("member", f"{settings.member} was admitted to {charter.name!r}: it has the log")
+    return fail(
+        "member",
+        f"node.toml says that this is {settings.member}, which the charter does not list, and there"
+        " is no log that was checked",
+        "once admitted: `comity commons join` with an anchor; a founder corrects member in"
+        " node.toml, or takes the charter of its commons",
+    )
 
 
 def _python() -> Finding:

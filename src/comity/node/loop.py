@@ -38,7 +38,7 @@ from comity.node.performing import perform
 from comity.node.polling import Poller
 from comity.node.reacting import caught, halt, note_truncated, proven_against_host, resume
 from comity.node.remote import Batch
-from comity.node.rotating import adopt_if_final, has_other_keys
+from comity.node.rotating import adopt_if_final, has_other_keys, has_unread_keys
 from comity.node.rounds import Rounds
 from comity.node.said import is_said
 from comity.node.station import Station, describe
@@ -82,8 +82,7 @@ class Loop:
         self._retry = False
         self._bulk_owed = self._away = False
         self._in_step = True
-        self.keys_changed = False
-        """Whether `run` ended because the log has other keys of this member in force now."""
+        self.keys_changed = False  # whether `run` ended so that the folder is opened with others
 
     def stop(self) -> None:
         """Make `run` return soon; may be called from any thread or a signal handler."""
@@ -245,6 +244,9 @@ class Loop:
             LOG.info("host not reached why=%s", why)
         station.faults["host"] = why
         self._away = isinstance(error, Unavailable)
+        if isinstance(error, Forged) and has_unread_keys(station):
+            self.keys_changed = True  # the host knows new keys of this member, and no others
+            self.stop()
         rule = error.rule if isinstance(error, Refused) else None
         if rule is Rule.HEAD_UNKNOWN:
             # A host that forgot what it signed is shown it, and stops for good.

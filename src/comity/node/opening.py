@@ -12,7 +12,7 @@ from comity.learning.steps import flush_to_zero_fault
 from comity.node.addresses import followed_url
 from comity.node.alarms import Alarms
 from comity.node.bootstrap import LOG_FILE
-from comity.node.founding import KEYS
+from comity.node.founding import KEYS, public_keys_of
 from comity.node.keyfile import MemberKeys
 from comity.node.leaving import Ledger
 from comity.node.machine import Machine
@@ -79,7 +79,7 @@ def open_station(
     sharing.self_check()
     linear_check.self_check()
     settings = read_node_settings(folder / "node.toml")
-    charter = _charter_in(folder)
+    charter = _charter_of(folder)
     policy = SiteFile(folder)
     policy.now()
     member = MemberId(settings.member)
@@ -92,6 +92,7 @@ def open_station(
             member,
             statement_key=keys.statement,
             commons=commons_id(charter),
+            other_keys=[each.statement for each in own.newest_first if each is not keys],
             clock=clock,
             tls=authorities(settings, url),
             proxy=settings.proxy or None,
@@ -101,8 +102,11 @@ def open_station(
     journal = SqliteJournal(folder, hook=machine.hook)
     try:
         replica = _replica_of(folder, charter, member, machine)
-        keys = keys_in_force(replica.state, member, OwnKeys(keys, coming))
-        sign_unlogged_again(journal, keys)
+        own = OwnKeys(keys, coming)
+        keys = keys_in_force(replica.state, member, own)
+        held = replica.state.keys.get(member)
+        if held is not None and held.keys == public_keys_of(keys):
+            sign_unlogged_again(journal, replica.state, member, keys)
     except BaseException:
         journal.close()
         raise
@@ -131,12 +135,13 @@ def open_station(
     for left in station.work.iterdir():
         if left.is_file():
             left.unlink()  # made by a process that was killed; whatever it was is made again
+    station.coming = coming
     adopt_if_final(station)
     station.use_host(followed_url(replica.state, journal, settings))
     return station
 
 
-def _charter_in(folder: Path) -> Charter:
+def _charter_of(folder: Path) -> Charter:
     path = folder / "charter.json"
     try:
         return parse_charter(path.read_bytes())

@@ -111,8 +111,8 @@ def study_parts(file: Path, work: Path, site: SitePolicy, given: Path | None = N
     return StudyParts(card, sha256(code), layout, model, moments, evaluates, blobs)
 
 
-def plan_of(parts: StudyParts, charter: Charter, terms: PlanTerms) -> Plan:
-    """The plan of a study file in this commons.
+def plan_of(parts: StudyParts, charter: Charter, count: int, terms: PlanTerms) -> Plan:
+    """The plan of a study file in this commons, of `count` members now.
 
     Raises:
         Refused(STUDY_OUT_OF_BOUNDS): names the setting and what the charter allows.
@@ -120,7 +120,7 @@ def plan_of(parts: StudyParts, charter: Charter, terms: PlanTerms) -> Plan:
     """
     if parts.card.kind == "evaluate" and parts.evaluates is None:
         raise Misconfigured("this study evaluates a given model: name it with --model")
-    card, bounds, count = parts.card, charter.studies, len(charter.founders)
+    card, bounds = parts.card, charter.studies
     colluders = terms.colluders
     if colluders is None:
         colluders = max(bounds.colluders_min, 1, (count - 1) // 3)

@@ -14,6 +14,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 
@@ -80,7 +81,7 @@ class Remote:
     Args:
         url: "http://127.0.0.1:8440" or "https://host.example", without a path.
         member: in whose name. commons: which commons.
-        statement_key: proves that to the host; signs nothing but requests to read here.
+        statement_key: proves that; signs requests to read, no more. other_keys: old, or coming.
         clock: POSIX seconds by this machine's clock.
         tls: for https; None takes the system's authorities. On purpose: http to other machines.
         proxy: URL of the institution's proxy, if it has one.
@@ -96,6 +97,7 @@ class Remote:
         *,
         statement_key: Ed25519PrivateKey,
         commons: CommonsId,
+        other_keys: Sequence[Ed25519PrivateKey] = (),
         clock: Callable[[], int] = lambda: int(time.time()),
         tls: ssl.SSLContext | PlainHttp | None = None,
         proxy: str | None = None,
@@ -106,11 +108,11 @@ class Remote:
         self.url = url
         self._member, self._clock = member, clock
 
-        def request() -> bytes:
-            time_s = self._clock()
-            return ask_to_read(commons, member, time_s=time_s, statement_key=statement_key)
+        def request(key: Ed25519PrivateKey) -> bytes:
+            return ask_to_read(commons, member, time_s=self._clock(), statement_key=key)
 
-        self._tokens = Tokens(self._client, request)
+        keys = (statement_key, *other_keys)
+        self._tokens = Tokens(self._client, [partial(request, key) for key in keys])
 
     def __repr__(self) -> str:
         return f"Remote({self._client.url!r}, {self._member!r})"

@@ -17,7 +17,7 @@ from typing import Final, final
 
 import msgspec
 
-from comity.commons.state import Claim, State
+from comity.commons.state import State
 from comity.errors import Refused, Rule
 from comity.node.founding import KEYS, public_keys_of
 from comity.node.keyfile import MemberKeys, Unencrypted, load_keys, make_keys, write_keys
@@ -85,18 +85,33 @@ def keys_in_force(state: State, member: MemberId, own: OwnKeys) -> MemberKeys:
 
 def has_other_keys(station: Station) -> bool:
     """Whether the log has put the other of this folder's keys in force: open the folder again."""
-    held = station.replica.state.keys.get(station.member)
+    epoch = station.replica.state.epoch
+    if station.keys_fit is epoch:
+        return False
+    held = epoch.keys.get(station.member)
     if held is None or held.keys == public_keys_of(station.keys):
+        station.keys_fit = epoch
         return False
     return key_set_digest(held) in _changing_between(station.journal)
 
 
-def sign_unlogged_again(journal: SqliteJournal, keys: MemberKeys) -> None:
-    """Sign with these keys what was said with others and is in no log: the same statements."""
-    keyid = keyid_of(keys.public_statement)
+def has_unread_keys(station: Station) -> bool:
+    """Whether new keys lie in the folder that this station does not know: open it again."""
+    return station.coming is None and (station.folder / KEYS_NEXT).exists()
+
+
+def sign_unlogged_again(
+    journal: SqliteJournal, state: State, member: MemberId, keys: MemberKeys
+) -> None:
+    """Sign with the keys in force what was said with others and is in no log: the same statements.
+
+    The copy of this state has these keys in force, so it holds all that was logged with others.
+    """
+    keyid, author = keyid_of(keys.public_statement), state.authors.get(member)
     for envelope in journal.unlogged_waiting():
         unverified = read(envelope)
-        if unverified.keyid != keyid:
+        logged = author is not None and unverified.statement.seq <= author.seq
+        if not logged and unverified.keyid != keyid:
             again = sign_again(envelope, keys.statement)
             journal.signed_again(unverified.statement.id, again)
 
@@ -106,16 +121,13 @@ def adopt_if_final(station: Station) -> None:
 
     Raises: Unavailable: the disk; both files stay, and it is tried again.
     """
-    coming, replica = station.folder / KEYS_NEXT, station.replica
-    if not coming.exists():
+    if station.coming is None or station.keys is not station.coming:
         return
+    replica = station.replica
     held = replica.state.epoch_at(replica.final_size).keys.get(station.member)
-    both = _changing_between(station.journal)
-    if held is None or not both or key_set_digest(held) != both[1]:
+    if held is None or held.keys != public_keys_of(station.keys):
         return
-    if held.keys != public_keys_of(station.keys):
-        return
-    place = station.folder / KEYS
+    coming, place = station.folder / KEYS_NEXT, station.folder / KEYS
     with DiskFaults(place), place.open("r+b") as left:
         size = os.fstat(left.fileno()).st_size
         # Die here, or on the next line: the node starts with the one file that has the keys.
@@ -124,6 +136,7 @@ def adopt_if_final(station: Station) -> None:
         left.write(b"\0" * size)
         left.flush()
         os.fsync(left.fileno())
+    station.coming = None
     LOG.warning("new keys are final; the old ones are destroyed")
 
 
@@ -163,20 +176,22 @@ def revoke(station: Station, member: str, reason: str) -> Said:
 
 
 def approve_own(station: Station, claimed: StatementId) -> Said:
-    """Approve the epoch that rests on this member's own claim.
+    """Approve the epoch that rests on this member's own claim; again changes nothing.
 
+    Returns:
+        about: the digest of the epoch's document.
     Raises:
-        Refused: NO_SUCH_THING, nothing pending rests on it; SAID_BEFORE.
+        Refused(NO_SUCH_THING): nothing pending rests on it.
     """
-    for pending in station.replica.state.changes.pending:
-        if _is(pending.claim, claimed):
+    changes = station.replica.state.changes
+    for pending in changes.pending:
+        claim = pending.claim
+        if claim is not None and claim.id == claimed:
+            if station.member in changes.approvals.get(pending.epoch.digest, ()):
+                return Said(claimed, pending.epoch.digest, claim.index)
             body = EpochApprove(document=pending.epoch.digest, epoch=pending.epoch.number)
             return say_once(station, body, pending.epoch.digest)
     raise Refused(Rule.NO_SUCH_THING, "no pending epoch rests on it: it is in force, or void")
-
-
-def _is(claim: Claim | None, claimed: StatementId) -> bool:
-    return claim is not None and claim.id == claimed
 
 
 def _about(key_set: KeySet) -> str:

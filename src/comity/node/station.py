@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from comity.commons.fold import check
 from comity.commons.site import SitePolicy
-from comity.commons.state import State
+from comity.commons.state import Epoch, State
 from comity.errors import (
     ComityError,
     Forged,
@@ -100,6 +100,12 @@ class Station:
 
     may_speak: bool = True
     """False while a running node has not read the whole log yet."""
+
+    coming: MemberKeys | None = None
+    """The keys of keys.next.pem, as it was opened; `keys` are these once they are in force."""
+
+    keys_fit: Epoch | None = None
+    """The epoch in force when `keys` were last found to be its keys."""
 
     checked_sums: set[StatementId] = field(default_factory=set)
     """Closes whose sum this node has checked since it started."""

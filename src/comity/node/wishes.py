@@ -142,8 +142,8 @@ def register_parts(
     station: Station, parts: StudyParts, *, terms: PlanTerms | None = None, name: str | None = None
 ) -> Said:
     """The second half of `register_study`, quick: from what the sandbox gave."""
-    charter = station.replica.state.charter
-    plan = plan_of(parts, charter, terms or PlanTerms())
+    state = station.replica.state
+    plan = plan_of(parts, state.charter, len(state.members), terms or PlanTerms())
     title = parts.card.title
     called = _slug(name or parts.card.name)
     body = StudyRegister(name=called, plan=plan, title=title, use=parts.card.use)
