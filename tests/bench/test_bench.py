@@ -84,6 +84,7 @@ def test_a_simulation_is_compared_with_a_bare_loop(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_all_rows_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every measurement, in tiny sizes."""
     before = descendants(os.getpid())

@@ -15,7 +15,7 @@ import pytest
 from comity.errors import ComityError, Unavailable
 from comity.host.serve import HostServer
 from comity.node import wishes
-from comity.node.events import Heard, Wish
+from comity.node.events import Heard, Trained, Wish
 from comity.node.station import Station
 from comity.statements.governing import Seen
 from comity.values import SEEN_INTERVAL_S
@@ -157,6 +157,28 @@ def test_what_cannot_be_settled_holds_up_neither_the_long_poll_nor_who_asks(
         assert "disk" not in desk.station.faults
     for desk in desks:
         desk.close()
+
+
+def test_a_journal_that_cannot_be_read_ends_no_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by filling the disk again and again: the loop asked the journal while it waited."""
+    places = found_places(tmp_path, ("a", "b", "c"), table=TABLE)
+    (desk, *others) = desks_of(places, Clock(), free_port())
+
+    def unreadable(_: str) -> bytes:
+        raise Unavailable("cannot use node.sqlite")
+
+    monkeypatch.setattr(desk.station.journal, "get", unreadable)
+    desk.loop._events.put(Trained())
+    desk.loop._serve(desk.loop._next_event())
+    assert "node.sqlite" in desk.station.faults["disk"]
+    assert desk.loop._moving.has_approved(), "what is not known is not said either"
+    monkeypatch.undo()
+    desk.loop._serve(Trained())
+    assert "disk" not in desk.station.faults
+    for each in (desk, *others):
+        each.close()
 
 
 def fulfilled(desk: Desk, fulfil: Callable[[Station], object]) -> object:

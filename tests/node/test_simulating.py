@@ -52,11 +52,11 @@ def text_of(settings: dict[str, str], rounds: int = 3) -> str:
     ("count", "weights", "weight_max", "rule", "settings"),
     [
         (3, "equal", 1, "FedAvg()", {}),
-        (4, "declared", 64, "FedAdam(server_lr=0.1)", {}),
-        (5, "hidden", 4, "FedYogi(server_lr=0.1)", {}),
+        pytest.param(4, "declared", 64, "FedAdam(server_lr=0.1)", {}, marks=pytest.mark.slow),
+        pytest.param(5, "hidden", 4, "FedYogi(server_lr=0.1)", {}, marks=pytest.mark.slow),
         (3, "hidden", 4, "Nesterov()", PROXIMAL),
-        (3, "equal", 1, "Momentum()", SCAFFOLD),
-        (3, "declared", 64, "FedAvg()", OWN),
+        pytest.param(3, "equal", 1, "Momentum()", SCAFFOLD, marks=pytest.mark.slow),
+        pytest.param(3, "declared", 64, "FedAvg()", OWN, marks=pytest.mark.slow),
         (4, "hidden", 4, "FedAdam(server_lr=0.1)", EVERYTHING),
     ],
 )

@@ -26,6 +26,7 @@ from tests.storage.exports import (
     note_of,
     open_export,
 )
+from tests.worlds import World
 
 OLD, NEW = 200, 300
 
@@ -115,7 +116,7 @@ def test_a_process_killed_at_any_step_leaves_the_old_head_or_the_new_one(
     for step in itertools.count():
         place = tmp_path / f"killed-{step}"
         shutil.copytree(before, place)
-        if not _killed(place, step):
+        if not _killed(place, world, step):
             break
         head = place / CHECKPOINT
         size = parse_signed_head(head.read_bytes()).head.size if head.exists() else 0
@@ -130,9 +131,9 @@ def test_a_process_killed_at_any_step_leaves_the_old_head_or_the_new_one(
     assert step > 18 and seen == {old, NEW}
 
 
-def _killed(place: Path, step: int) -> bool:
+def _killed(place: Path, world: World, step: int) -> bool:
     """Export in a child that is killed at its commit point of that number; whether it was."""
-    world, left = grown(NEW), [step]
+    left = [step]
 
     def hook(_: str) -> None:
         left[0] -= 1

@@ -42,7 +42,7 @@ from comity.node.rotating import adopt_if_final, has_other_keys, has_unread_keys
 from comity.node.rounds import Rounds
 from comity.node.said import is_said
 from comity.node.station import Station, describe
-from comity.node.succession import approved, hand_in_bulk
+from comity.node.succession import hand_in_bulk
 from comity.statements.entries import Entry
 from comity.storage.memory import keep_freed_memory
 
@@ -356,7 +356,7 @@ class Loop:
             self._station.clock(),
         ):
             self._perform(duty)
-            if isinstance(duty, SayApprove) and approved(self._station) is not None:
+            if isinstance(duty, SayApprove) and self._moving.has_approved():
                 return  # another host was approved: this one is told nothing more
         # What one member or study lacks keeps nothing else back.
         self._send(self._hand_in_bulk)

@@ -30,7 +30,8 @@ class Moving:
     """Goes on with a change of host, one look at a time.
 
     waits: whether this node has approved one, and until it is in force tells the old host nothing:
-    what that one still signs can become nobody's history.
+    what that one still signs can become nobody's history. is_near: whether a change is under way,
+    so that the loop looks again soon. Both as of the last step: asking them needs no disk.
     """
 
     def __init__(self, station: Station) -> None:
@@ -40,11 +41,15 @@ class Moving:
         self._shunned: dict[str, tuple[float, float]] = {}  # until when, and for how long
         self._left: str | None = None
         self.waits = approved(station) is not None
+        self.is_near = next_url(station) is not None
 
-    @property
-    def is_near(self) -> bool:
-        """Whether a change is under way, so that the loop looks again soon."""
-        return next_url(self._station) is not None
+    def has_approved(self) -> bool:
+        """Whether another host is approved by now; also when this node's disk cannot tell."""
+        try:
+            self.waits = approved(self._station) is not None
+        except Unavailable:
+            return True
+        return self.waits
 
     def step(self) -> tuple[Applied, ...] | None:
         """Look once; the entries of the new host's log once this node has moved, else None."""
@@ -55,6 +60,7 @@ class Moving:
         if applied is None and switch(station):
             applied = ()
         self.waits = approved(station) is not None
+        self.is_near = next_url(station) is not None
         if applied is not None:
             self._left = before
         return applied

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from comity.node.control import ask_node
 from comity.node.planning import PlanTerms
+from comity.node.reports import Status
+from comity.node.wish_wire import AskStatus
 from tests.cli.commands import start
 from tests.e2e.live import live
 from tests.e2e.preparing import prepare
@@ -40,7 +43,15 @@ def test_no_process_starts_for_a_study_nobody_here_said_yes_to(tmp_path: Path) -
             status = start("status", "--folder", commons.place("m1").folder)
             return status.communicate(timeout=60)[0]
 
-        commons.wait_until(lambda: "ASKS YOU: consent on pushed" in asked(), 90)
+        def known() -> bool:
+            status = ask_node(commons.place("m1").folder, AskStatus())
+            if not isinstance(status, Status):
+                return False  # it does not run yet
+            forbids = any("[code-not-allowed]" in each.why for each in status.obstacles)
+            return forbids and any("pushed" in str(ask) for ask in status.asks)
+
+        commons.wait_until(known, 90)
+        assert "ASKS YOU: consent on pushed" in asked()
         assert "[code-not-allowed]" in asked(), "and it says why the other one does not run either"
         assert STARTED not in commons.said("m1")
         (pushed_study,) = [
