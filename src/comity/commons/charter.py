@@ -185,13 +185,21 @@ def _charter_of(said: dict[str, Any], voters: Mapping[MemberId, str] | None) -> 
 
 def _line_of(text: str, complaint: str) -> str:
     """ " (line N)" of the first line that the complaint can be about; "" when none is found."""
-    named = re.search(r"unknown field `(\w+)`", complaint) or re.search(
-        r"\.(\w+?)(?:_s)?`$", complaint
+    places = (
+        r"unknown field `(\w+)`",
+        r"value '(\w+)' - at `key`",
+        r"\.(\w+?)(?:_s)?(?:\[[\d.]*\])?`$",
     )
+    named = next((found for place in places if (found := re.search(place, complaint))), None)
     path = complaint.split(":", 1)[0].split(".")
     table, wanted = path[:-1], named[1] if named else path[-1]
+    of = re.search(r" of ([a-z0-9.-]+):|and '([^']+)' look alike", complaint)
     here: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
+        if of:
+            if f'= "{of[1] or of[2]}"' in line:
+                return f" (line {number})"
+            continue
         header = re.match(r"\s*\[+\s*([A-Za-z0-9_.-]+)\s*\]", line)
         if header:
             here = header[1].split(".")
