@@ -76,7 +76,7 @@ def test_names_that_look_alike_are_refused(one: str, other: str) -> None:
 
 
 def test_ids_that_look_alike_are_refused_for_founders_and_for_applicants() -> None:
-    with pytest.raises(Misconfigured, match=r"look alike; give each its own id \(line 8\)$"):
+    with pytest.raises(Misconfigured, match=r"look alike; give each its own id \(line 4\)$"):
         charter_from_toml(toml(THREE[0], ("hospita1-a", ""), THREE[2]))
     world = World.of(26)  # there is a member-l and a member-o
     for twin in ("member-1", "member-0"):

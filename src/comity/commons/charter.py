@@ -194,12 +194,13 @@ def _line_of(text: str, complaint: str) -> str:
     path = complaint.split(":", 1)[0].split(".")
     table, wanted = path[:-1], named[1] if named else path[-1]
     of = re.search(r" of ([a-z0-9.-]+):|and '([^']+)' look alike", complaint)
+    if of:  # the last place: founders stand below what names one of them
+        lines = [
+            n for n, line in enumerate(text.splitlines(), 1) if f'= "{of[1] or of[2]}"' in line
+        ]
+        return f" (line {lines[-1]})" if lines else ""
     here: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
-        if of:
-            if f'= "{of[1] or of[2]}"' in line:
-                return f" (line {number})"
-            continue
         header = re.match(r"\s*\[+\s*([A-Za-z0-9_.-]+)\s*\]", line)
         if header:
             here = header[1].split(".")
