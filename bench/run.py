@@ -2,9 +2,8 @@
 
     python -m bench.run [--quick] [--only NAME ...] [--folder DIR]
 
-All but sim and simulate run in real processes on loopback, each next to its floor in the same run.
-NAME is small, big, memory, replay, takeover, same, storm, sim or simulate. The exit status says
-whether it could be measured, not whether targets are met: a shared machine is no judge.
+All but sim, simulate and govern run in real processes on loopback, each next to its floor in the
+same run. NAME is one of `NAMES`. The exit status says only whether it could be measured.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from rich.console import Console
 
 from bench.arithmetic import measure_arithmetic
 from bench.floor import measure_floor
+from bench.govern import govern_rows
 from bench.machine import Broken, Party
 from bench.plain import train_plain
 from bench.replay import MORE
@@ -311,6 +311,12 @@ class Bench:
             ),
         ]
 
+    def govern(self) -> list[Row]:
+        """The fold of governance statements, without signature checks."""
+        rows, note = govern_rows(self.sizes.governed, self.sizes.governors)
+        self.notes.append(note)
+        return rows
+
     def _beside_floor(
         self, name: str, parameters: int, rounds: int
     ) -> tuple[list[float], Measured]:
@@ -353,6 +359,7 @@ NAMES: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "storm": Bench.storm,
     "sim": Bench.sim,
     "simulate": Bench.simulate,
+    "govern": Bench.govern,
 }
 
 

@@ -18,6 +18,7 @@ SIMULATED_PER_S_MIN: Final = 20.0
 DEARER_MAX: Final = 1.5
 """How much dearer an entry may be after the replay than during it, to count as incremental."""
 SIMULATED_MAX: Final = 1.05
+GOVERNED_PER_S_MIN: Final = 20_000.0
 QUIET_LOAD: Final = 0.5
 STORM_EVERY_S: Final = 2.0
 
@@ -41,7 +42,11 @@ class Sizes:
     simulated: int
     partitions: int
     partition_rounds: int
+    governed: int
+    governors: int
 
 
-FULL: Final = Sizes(5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000, 4, 30, 40, 100, 20)
-QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300, 3, 3, 2, 4, 2)
+FULL: Final = Sizes(
+    5, 20, 100_000, 12, 10_000_000, 8, 2, 5, 70_000, 4, 30, 40, 100, 20, 100_000, 200
+)
+QUICK: Final = Sizes(3, 4, 1_000, 3, 20_000, 2, 1, 2, 300, 3, 3, 2, 4, 2, 600, 9)

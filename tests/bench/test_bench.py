@@ -83,6 +83,15 @@ def test_a_simulation_is_compared_with_a_bare_loop(
     assert "of the loop" in printed
 
 
+def test_the_fold_gives_one_state_on_every_replay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tiny, and only that it runs and gives the same state; the speed is not judged."""
+    assert main(["--quick", "--only", "govern", "--folder", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "a second of one core" in printed and "ANOTHER" not in printed
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_all_rows_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

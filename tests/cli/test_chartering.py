@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from comity.cli import plain
-from comity.commons.charter import Charter
+from comity.commons.charter import Charter, charter_from_toml
 from comity.commons.rulebook import Rulebook, RuleText
 from comity.node import chartering, founding
+from comity.node.charter_text import toml_of
 from comity.node.chartering import PRESETS
 from comity.node.keyfile import Unencrypted
 from tests.cli.commands import Terminal
@@ -78,6 +79,29 @@ def test_a_difference_is_said_in_sentences(tmp_path: Path, comity: Terminal) -> 
     assert "rulebook.rules.swift.window_s" in ran.out
     assert "the vote is open for 3 days" in ran.out and "open for 1 day" in ran.out
     assert comity("charter", "diff", str(first), str(first)).out.strip() == "the same charter"
+
+
+@pytest.mark.parametrize(("preset", "count"), list(zip(PRESETS, (2, 4, 6, 5), strict=True)))
+def test_the_text_of_a_charter_reads_as_the_same_charter(
+    tmp_path: Path, preset: chartering.Preset, count: int
+) -> None:
+    charter = chartering.new_charter(
+        tmp_path / "c.toml", name="C", host="m0", ids=id_files(tmp_path, count), preset=preset
+    )
+    assert charter_from_toml(toml_of(charter)) == charter
+    plain_one = msgspec.structs.replace(
+        charter, rulebook=None, release="simple-majority", criteria=("contact",)
+    )
+    assert charter_from_toml(toml_of(plain_one)) == plain_one
+    assert any("contact" in each.path for each in plain.sentences(plain_one))
+
+
+def test_acts_without_a_rule_are_told(tmp_path: Path) -> None:
+    charter = chartering.new_charter(
+        tmp_path / "c.toml", name="C", host="m0", ids=id_files(tmp_path, 2), preset="pair"
+    )
+    told = " ".join(chartering.check_charter(charter).warnings)
+    assert "nobody can exclude" in told and "nobody can suspend" in told
 
 
 def test_every_key_has_a_sentence_in_every_language() -> None:

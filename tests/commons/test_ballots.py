@@ -14,6 +14,7 @@ from comity.commons.rulebook import Groups, Rulebook, RuleText
 from comity.commons.state import Done, Proposal, Void
 from comity.errors import Rule
 from comity.statements.governing import (
+    AdmitMotion,
     Choice,
     HostMotion,
     ObjectionAnswer,
@@ -24,8 +25,8 @@ from comity.statements.governing import (
 from comity.statements.keysets import key_set_digest
 from comity.statements.membership import HostOffer, KeysRevoke, MemberLeave
 from comity.values import DAY_S, MemberId, StatementId
-from tests.commons.changes import approve
-from tests.worlds import World, charter_of
+from tests.commons.changes import apply_body, approve
+from tests.worlds import World, charter_of, keys_of
 
 WINDOW_S, EFFECT_S, MEDIATION_S = 14 * DAY_S, 3 * DAY_S, 10 * DAY_S
 BOOK = Rulebook(
@@ -286,3 +287,20 @@ def test_an_outcome_is_done() -> None:
     world, proposal = commons("swift")
     outcome = world.say(world.members[0], VoteCast(choice="abstain", proposal=proposal))
     assert outcome == Done()
+
+
+def test_who_joins_during_a_vote_is_not_in_it() -> None:
+    """A4.2: the electorate is that of the opening."""
+    world, proposal = commons("weighty")
+    a, b, c, d, _ = world.members
+    new = MemberId("newcomer")
+    world.say(new, apply_body(new))
+    keys = key_set_digest(keys_of(new).key_set)
+    world.done(a, proposal_of(AdmitMotion(keys=keys, member=new)))
+    admitting = world.last_id
+    ballots(world, admitting, "yes", "yes", "yes", "yes", "yes")
+    world.pass_time(EFFECT_S)
+    approve(world, (a, b, c, d))
+    assert new in world.state.members and new not in held(world, proposal).electorate
+    late = VoteCast(choice="yes", proposal=proposal)
+    assert world.say(new, late) == Void(Rule.WRONG_PARTY)

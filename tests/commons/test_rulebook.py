@@ -138,11 +138,14 @@ def test_what_contradicts_itself_is_refused(old: str, new: str, says: str) -> No
         ('window = "21d"', "window = 21"),
         ('window = "21d"', 'windo = "21d"'),
         ('cap = "1/3"', "cap = 0.3"),
+        ('host = "member-b"', 'host = "member-x"'),
+        ('host = "member-b"', 'host = "member-b"\ncriteria = ["country"]'),
+        ('admit = "weighty"', 'admit = "weighty"\nexile = "weighty"'),
     ],
 )
 def test_the_line_is_named(old: str, new: str) -> None:
     text = TOML.replace(old, new, 1)
-    line = 1 + text[: text.index(new)].count("\n")
+    line = 1 + text[: text.index(new) + len(new)].count("\n")
     with pytest.raises(Misconfigured, match=rf"\(line {line}\)$"):
         charter_from_toml(text)
 

@@ -169,3 +169,12 @@ def test_one_more_yes_never_hurts(said: list[str], at: int) -> None:
     for rule in (MAJORITY, TWO_OF_THREE, MOST_OF_ALL, UNANIMITY, CONSENSUS):
         if count(rule, "".join(said), base=len(said)).outcome == "passed":
             assert count(rule, better, base=len(said)).outcome == "passed"
+
+
+def test_where_fewer_than_min_yes_are_left_all_of_them_decide() -> None:
+    rule = DecisionRule("majority", HALF, 3)
+    assert count(rule, "yy---", without="cde").outcome == "passed"
+    assert count(rule, "yn---", without="cde").outcome == "rejected"
+    assert count(rule, "y----", without="cde").outcome == "rejected"
+    assert count(rule, "yy---").outcome == "lapsed"
+    assert count(rule, "yya--").outcome == "rejected"  # of five, two are still too few

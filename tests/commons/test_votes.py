@@ -142,7 +142,7 @@ def test_only_the_electorate_votes() -> None:
     world, proposal = with_proposal(3)
     # All members are the electorate today, so the state is bent to see the rule.
     narrow = replace(held(world, proposal), groups=dict.fromkeys(world.members[1:], ""))
-    world.bend(proposals={proposal: narrow})
+    world.bend(proposals=world.state.proposals.adding(proposal, narrow))
     vote = VoteCast(choice="yes", proposal=proposal)
     assert world.say(world.members[0], vote) == Void(Rule.WRONG_PARTY)
     assert world.say(world.members[1], vote) == Done()

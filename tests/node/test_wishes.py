@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
+import msgspec
 import pytest
 
+from comity.commons.charter import Charter
 from comity.errors import (
     ComityError,
     ExitCode,
@@ -21,7 +23,8 @@ from comity.errors import (
 )
 from comity.host.serve import HostServer
 from comity.log.proofs import parse_tlog_proof
-from comity.node import wishes
+from comity.node import deciding, wishes
+from comity.node.charter_text import toml_of
 from comity.node.planning import PlanTerms, deadlines, plan_of, study_parts
 from comity.node.station import Station
 from comity.release.anchor import parse_anchor
@@ -316,3 +319,44 @@ def test_an_index_outside_the_log_is_refused(commons: Commons, index: int) -> No
     shown = commons.refused(0, lambda s: wishes.show_entry(s, index))
     proved = commons.refused(0, lambda s: wishes.prove_entry(s, index))
     assert _rule(shown) is _rule(proved) is Rule.NO_SUCH_THING
+
+
+def test_a_charter_is_amended_from_the_text_of_the_one_in_force(
+    commons: Commons, tmp_path: Path
+) -> None:
+    shown = commons.ask(0, deciding.charter_in_force)
+    charter = msgspec.json.decode(shown.text, type=Charter)
+    bounds = msgspec.structs.replace(charter.studies, rounds_max=500)
+    file = tmp_path / "next.toml"
+    file.write_text(toml_of(msgspec.structs.replace(charter, studies=bounds)))
+    moved = commons.say(0, lambda s: deciding.propose_amendment(s, file, reason="shorter"))
+    for seat in range(3):
+        commons.say(seat, lambda s: wishes.cast_vote(s, moved, "yes"))
+    (line,) = (p for p in commons.ask(1, deciding.decisions).proposals if p.id == moved)
+    assert (line.stage, line.rule, line.voters) == ("waiting", "*", 3)
+    assert line.what == "amend the charter"
+    file.write_text(toml_of(msgspec.structs.replace(charter, host=charter.founders[1].id)))
+    assert "no vote changes host" in str(
+        commons.refused(0, lambda s: deciding.propose_amendment(s, file))
+    )
+
+
+def test_a_notice_is_given_and_answered(commons: Commons, tmp_path: Path) -> None:
+    report = tmp_path / "report.txt"
+    report.write_text("what happened")
+    given = commons.say(
+        0, lambda s: deciding.give_notice(s, "b", reason="a reason", evidence=(str(report),))
+    )
+    commons.say(1, lambda s: deciding.reply_to_notice(s, given[:8], "it is repaired"))
+    (line,) = commons.ask(2, deciding.decisions).notices
+    assert (line.id, line.member) == (given, "b") and line.reply
+    for refused in (
+        commons.refused(0, lambda s: deciding.propose_exclusion(s, given)),
+        commons.refused(0, lambda s: deciding.propose_suspension(s, "b", 60, reason="now")),
+    ):
+        assert isinstance(refused, Refused) and refused.rule is Rule.NO_RULE
+    missing = commons.refused(0, lambda s: deciding.propose_exclusion(s, "0000"))
+    assert isinstance(missing, Refused) and missing.rule is Rule.NO_SUCH_THING
+    nothing = (str(tmp_path / "nothing"),)
+    gone = commons.refused(0, lambda s: deciding.give_notice(s, "b", reason="x", evidence=nothing))
+    assert isinstance(gone, Misconfigured)

@@ -169,11 +169,10 @@ def proposal_amend(
     The pause is 14 days at least: in it a member may leave on the old terms. A change of the rule
     for amendments must be carried by the old rule and by the new one. Founders, first host, name,
     origin, protocol and quorum stay. Nothing below the floor can be moved: it is refused here, with
-    the key. Begin with `comity charter current`.
+    the key. Begin with `comity charter current --out FILE`.
 
     \b
     Example:
-      comity charter current --out charter-next.toml
       comity proposal amend charter-next.toml --reason "more time to vote"
     """
     unlock = unlocker(passphrase_fd, passphrase_file, unencrypted)

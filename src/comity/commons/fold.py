@@ -9,11 +9,11 @@ quarrel about rules is never a fork. What each tag means is decided in `members`
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, assert_never
 
 from comity.commons import belonging, members, reviews, rounds, studies, votes
 from comity.commons.charter import Charter
+from comity.commons.copies import changed
 from comity.commons.state import Done, Outcome, State, Void
 from comity.errors import Refused, Rule
 from comity.log.merkle import Tree
@@ -266,8 +266,8 @@ def _moved(state: State, entry: Entry) -> State:
 def _counting_void(state: State, member: MemberId) -> State:
     author, day = state.authors[member], state.commons_time_s // DAY_S
     count = author.void_count + 1 if author.void_day == day else 1
-    counted = replace(author, void_day=day, void_count=count)
-    return replace(state, authors={**state.authors, member: counted})
+    counted = changed(author, void_day=day, void_count=count)
+    return changed(state, authors={**state.authors, member: counted})
 
 
 def _barred(state: State, entry: Entry) -> Rule | None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from comity.commons.attempts import opened_of
 from comity.commons.charter import Charter, charter_fault, commons_id
+from comity.commons.copies import Layered, changed
 from comity.commons.epochs import founding_epoch, founding_epoch_with
 from comity.commons.state import Author, Changes, KeysSeen, State
 from comity.errors import Rule
@@ -60,7 +61,8 @@ def found(charter: Charter) -> State:
         commons_time_s=0,
         datasets={},
         studies={},
-        proposals={},
+        proposals=Layered(),
+        passed=Layered(),
         voting=(),
         notices={},
         suspended={},
@@ -85,19 +87,18 @@ def with_clock(state: State, entry: Entry) -> State:
     """
     said = entry.statement
     before = state.authors[said.author]
-    author = Author(
+    author = changed(
+        before,
         seq=said.seq,
         last=said.id,
         head_size=said.head_size,
         time_s=max(before.time_s, said.time_s),
-        void_day=before.void_day,
-        void_count=before.void_count,
     )
     authors = {**state.authors, said.author: author}
     now_s = state.commons_time_s
     if before.time_s <= now_s < author.time_s:
         now_s = later_time_s(state, authors)
-    return replace(
+    return changed(
         state,
         size=entry.index + 1,
         head=(said.head_size, said.head_root),

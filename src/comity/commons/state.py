@@ -12,11 +12,12 @@ from typing import final
 
 from comity.commons.attempts import Ended, Live
 from comity.commons.charter import Charter
+from comity.commons.copies import Layered
 from comity.commons.holds import Pause, Review
 from comity.commons.proposals import Amendment, Notice, Suspension
 from comity.commons.proposals import Proposal as Proposal
 from comity.errors import Rule
-from comity.statements.governing import Criterion, KeySet
+from comity.statements.governing import Criterion, KeySet, Motion
 from comity.statements.membership import HostTakeover, KeysRevoke, KeysRotate
 from comity.statements.studies import StudyFail, StudyRegister
 from comity.values import CommonsId, DatasetId, Digest, MemberId, StatementId, sealing_key_id
@@ -286,10 +287,11 @@ class State:
     which all founders had entered; 0 before. head: (size, root) that the newest entry names.
     epoch: the one in force; past: those before it, oldest first. authors: of all that are or
     were members. commons_time_s: architecture.md 1.6. voting: proposals not decided yet, in log
-    order. notices: that may still be voted on. suspended: each member's newest suspension, also
-    when it is over. countries: what admitted members said of themselves when they applied.
-    sealing_keys, public_keys: all ever shown in this commons. reviews: of each study file, by
-    its hash, the newest of each member.
+    order. passed: of each motion in effect, the newest entry that decided it. notices: that may
+    still be voted on. suspended: each member's newest suspension, also when it is over.
+    countries: what admitted members said of themselves when they applied. sealing_keys,
+    public_keys: all ever shown in this commons. reviews: of each study file, by its hash, the
+    newest of each member.
     """
 
     founding: Charter
@@ -306,7 +308,8 @@ class State:
     commons_time_s: int
     datasets: Mapping[DatasetId, Dataset]
     studies: Mapping[StatementId, Study]
-    proposals: Mapping[StatementId, Proposal]
+    proposals: Layered[StatementId, Proposal]
+    passed: Layered[Motion, int]
     voting: tuple[StatementId, ...]
     notices: Mapping[StatementId, Notice]
     suspended: Mapping[MemberId, Suspension]

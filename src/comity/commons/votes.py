@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from comity.commons import motions, notices
 from comity.commons.ballots import answered, early, ended, open_s, voting_rule
+from comity.commons.copies import changed
 from comity.commons.motions import groups_of
 from comity.commons.state import Proposal, State
 from comity.errors import Rule
@@ -101,7 +102,7 @@ def propose(state: State, entry: Entry, body: ProposalOpen) -> State | Rule:
     state = motions.opened(state, proposal)
     return replace(
         state,
-        proposals={**state.proposals, said.id: proposal},
+        proposals=state.proposals.adding(said.id, proposal),
         voting=(*state.voting, said.id),
     )
 
@@ -114,10 +115,7 @@ def stands(state: State, motion: Motion) -> bool:
     if not isinstance(motion, AdmitMotion | HostMotion | ReleaseMotion):
         return False
     since = state.epoch.host_size if isinstance(motion, HostMotion) else 0
-    return any(
-        bool(proposal.decided) and proposal.motion == motion and proposal.decided_index >= since
-        for proposal in state.proposals.values()
-    )
+    return state.passed.get(motion, -1) >= since
 
 
 def cast(state: State, entry: Entry, body: VoteCast) -> State | Rule:
@@ -126,9 +124,9 @@ def cast(state: State, entry: Entry, body: VoteCast) -> State | Rule:
     proposal = state.proposals.get(body.proposal)
     if proposal is None:
         return Rule.NO_SUCH_THING
-    if voter not in proposal.electorate:
+    if voter not in proposal.groups:
         return Rule.WRONG_PARTY
-    if proposal.decided is not None or proposal.stage != "voting":
+    if proposal.ending is not None or proposal.stage != "voting":
         return Rule.VOTE_CLOSED
     if proposal.votes.get(voter) == body.choice:
         return Rule.SAID_BEFORE
@@ -142,7 +140,7 @@ def cast(state: State, entry: Entry, body: VoteCast) -> State | Rule:
             return Rule.NO_REASON
         objections = {**objections, voter: entry.statement.id}
     votes = {**proposal.votes, voter: body.choice}
-    return _counted(state, replace(proposal, votes=votes, objections=objections), entry.index)
+    return _counted(state, changed(proposal, votes=votes, objections=objections), entry.index)
 
 
 def withdraw(state: State, entry: Entry, body: ProposalWithdraw) -> State | Rule:
@@ -188,7 +186,7 @@ def sign_release(state: State, entry: Entry, body: ReleaseSign) -> State | Rule:
     if has_signed(state, proposal, member):
         return Rule.SAID_BEFORE
     signed = replace(proposal, signed={**proposal.signed, member: entry.index})
-    return replace(state, proposals={**state.proposals, signed.id: signed})
+    return _kept(state, signed)
 
 
 def has_signed(state: State, proposal: Proposal, member: MemberId) -> bool:
@@ -211,7 +209,7 @@ def close_due(state: State, index: int) -> State:
     """
     for proposal_id in state.voting:
         proposal = state.proposals[proposal_id]
-        while proposal.decided is None and proposal.closes_s <= state.commons_time_s:
+        while proposal.ending is None and proposal.closes_s <= state.commons_time_s:
             state = _took(state, ended(proposal, state.commons_time_s), index)
             proposal = state.proposals[proposal_id]
     return state
@@ -221,7 +219,7 @@ def without(state: State, member: MemberId, index: int) -> State:
     """The state after the member left or was removed: no open vote counts it any more."""
     for proposal_id in state.voting:
         proposal = state.proposals[proposal_id]
-        if member not in proposal.electorate:
+        if member not in proposal.groups:
             continue
         fewer = replace(
             proposal,
@@ -247,7 +245,7 @@ def _took(state: State, after: Proposal, index: int) -> State:
 
 
 def _kept(state: State, proposal: Proposal) -> State:
-    return replace(state, proposals={**state.proposals, proposal.id: proposal})
+    return changed(state, proposals=state.proposals.adding(proposal.id, proposal))
 
 
 def _decide(state: State, proposal: Proposal, index: int) -> State:
@@ -259,5 +257,5 @@ def _decide(state: State, proposal: Proposal, index: int) -> State:
         if after is None:
             closed = replace(closed, ending="stale")
         else:
-            state = after
+            state = replace(after, passed=after.passed.adding(closed.motion, index))
     return _kept(state, closed)

@@ -12,11 +12,20 @@ def line_of(text: str, complaint: str) -> str:
         text: TOML. complaint: begins with the dotted path of a key, or names it in back quotes, as
             msgspec does.
     """
-    named = re.search(r"unknown field `([^`]+)`", complaint) or re.search(
-        r"\.(\w+?)(?:_s)?`$", complaint
+    places = (
+        r"unknown field `([^`]+)`",
+        r"value '(\w+)' - at `key`",
+        r"\.(\w+?)(?:_s)?(?:\[[\d.]*\])?`$",
     )
+    named = next((found for place in places if (found := re.search(place, complaint))), None)
     path = complaint.split(":", 1)[0].split(".")
     table, wanted = path[:-1], named[1] if named else path[-1]
+    of = re.search(r" of ([a-z0-9.-]+):|and '([^']+)' look alike", complaint)
+    if of:  # the last place: founders stand below what names one of them
+        lines = [
+            n for n, line in enumerate(text.splitlines(), 1) if f'= "{of[1] or of[2]}"' in line
+        ]
+        return f" (line {lines[-1]})" if lines else ""
     here: list[str] = []
     beginning = ""
     for number, line in enumerate(text.splitlines(), 1):

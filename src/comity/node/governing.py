@@ -79,7 +79,8 @@ class Seeded(Struct, frozen=True, tag="seeded"):
 
 @final
 class MemberLine(Struct, frozen=True):
-    """A member or an applicant. standing: "member", "host", "leaving" or "applied".
+    """A member or an applicant. standing: "member", "host", "suspended",
+    "excluded" (until the next epoch), "leaving" or "applied".
 
     keys: digest of its key set; serial: how often it was replaced. host_address: "" without offer.
     """
@@ -246,7 +247,9 @@ def members_report(station: Station) -> MembersReport:
     state = station.replica.state
     lines = []
     for member, key_set in state.keys.items():
-        standing = "leaving" if member in state.changes.leaving else "member"
+        standing = "suspended" if state.is_suspended(member) else "member"
+        standing = "excluded" if member in state.changes.excluded else standing
+        standing = "leaving" if member in state.changes.leaving else standing
         standing = "host" if member == state.host else standing
         address = state.changes.offers.get(member, "")
         digest = key_set_digest(key_set)

@@ -1,8 +1,8 @@
 """P4. Nobody is left out in silence: not from a roster, not from a sum, not from the log.
 
 Handing a refused statement in through another member is in test_withheld_statements.py; exclusion
-with notice, reasons and a vote comes later. The other numbered attacks are in tests/commons and
-tests/host.
+with notice, reasons and a vote in tests/promises/floor/test_f5_notice.py. The other numbered
+attacks are in tests/commons and tests/host.
 """
 
 from __future__ import annotations
