@@ -16,7 +16,7 @@ from typing import final
 
 from msgspec import Struct
 
-from comity.commons.gate import LocalFacts, check_data_use
+from comity.commons.gate import LocalFacts, check_data_use, check_held
 from comity.errors import Refused, Rule
 from comity.learning.seeds import training_seed
 from comity.node.isolation import Limits
@@ -74,7 +74,7 @@ def evaluate(station: Station, study: str) -> Evaluation:
 
     Raises:
         Refused(TOO_SOON): no round has a result yet. Refused(NO_CONSENT): no consent of this
-            site is in force. StudyFault, DataFault, Unavailable, Misconfigured.
+            site is in force. Refused(STUDY_PAUSED, NOT_REVIEWED). StudyFault, DataFault, Unavailable, Misconfigured.
     """
     return run_evaluation(evaluation_task(station, study))
 
@@ -99,6 +99,7 @@ def evaluation_task(station: Station, study: str) -> EvaluationTask:
     facts = LocalFacts(
         code=file_digest(code), versions={consent.dataset: local.version_now()}, sandboxed=False
     )
+    check_held(station.replica.state, found)
     check_data_use(station.replica.state, station.member, found, station.site, facts)
     files = model_files(station, found)
     return EvaluationTask(
