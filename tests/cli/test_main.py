@@ -29,6 +29,14 @@ from comity.errors import (
 from tests.cli.commands import Terminal
 
 EXPECTED = {
+    "kit",
+    "review give",
+    "review list",
+    "review show",
+    "site left",
+    "stop",
+    "study pause",
+    "study resume",
     "id new",
     "id show",
     "charter new",

@@ -11,7 +11,7 @@ import pytest
 
 from comity.commons.attempts import Joining, Masking
 from comity.commons.charter import Charter, charter_fault
-from comity.commons.duties import AskReview, SayAbandon, duties, waiting_for
+from comity.commons.duties import AskReview, SayAbandon, SaySeen, duties, waiting_for
 from comity.commons.gate import check_run
 from comity.commons.gate_steps import LocalFacts
 from comity.commons.opening import Waiting, expected_open
@@ -27,6 +27,7 @@ from comity.commons.reviews import (
 from comity.commons.site import SitePolicy
 from comity.commons.state import Void
 from comity.errors import Refused, Rule
+from comity.statements.governing import Seen
 from comity.statements.rounds import RoundOpen
 from comity.statements.studies import Checklist, CodeReview, StudyPause, StudyResume
 from comity.values import WALLS, DatasetId, MemberId, StatementId
@@ -187,6 +188,22 @@ def test_any_member_pauses_for_72_hours_and_no_longer() -> None:
     assert not pauses(world.state, world.study(study_id))
     assert isinstance(expected_open(world.state, study_id), RoundOpen)
     assert gate(world, study_id, c) is None
+
+
+def test_the_end_of_a_pause_moves_the_time_by_which_it_ends() -> None:
+    """Commons time is what members say: at the end of a pause each owes a `seen`, once."""
+    world = World.of(4)
+    study_id = world.register(world.members[0])
+    world.done(world.members[1], paused(study_id))
+    world.now_s += PAUSE_S - 10
+    for member in world.members:
+        world.done(member, Seen())
+    world.now_s += 11
+    for member in world.members:
+        assert SaySeen() in owed(world, member)
+        world.done(member, Seen())
+        assert SaySeen() not in owed(world, member)
+    assert not pauses(world.state, world.study(study_id))
 
 
 def test_one_member_cannot_pause_again_and_again() -> None:

@@ -146,7 +146,7 @@ def test_attack_24_a_body_under_the_type_of_another_is_another_statement() -> No
                 continue
             assert statement.body.tag == other and statement.id != statement_id(payload)
             alike |= {tag, other}
-    studying = {"consent.refuse", "consent.withdraw", "study.leave"}
+    studying = {"consent.refuse", "consent.withdraw", "study.leave", "study.pause", "study.resume"}
     assert alike == studying | {"commons.found", "keys.rotate", "member.apply"} | {
         "member.leave",
         "seen",

@@ -210,11 +210,18 @@ def node_run(
     if stop is not None:
         screen.note(stop.words)
 
+    shown: list[bool] = []
+
     def ready(station: Station) -> None:
         member, url = station.member, station.settings.host_url
         place = str((folder / "node.sock").resolve())
-        running = NodeRunning(member, station.replica.commons, url, place)
-        screen.result(running, f"node of {member} runs, towards {url}")
+        begun = NodeRunning(member, station.replica.commons, url, place)
+        line = f"node of {member} runs, towards {url}"
+        if shown:
+            screen.note(line)  # again, after a stop
+        else:
+            screen.result(begun, line)
+        shown.append(True)
 
     running = Running(folder, lambda: load_own_keys(folder, passphrase=passphrase), ready=ready)
     _stop_on_signals(running)

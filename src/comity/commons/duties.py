@@ -139,7 +139,8 @@ def _moved_on(before: Study, after: Study) -> bool:
         return True
     if isinstance(before.current, Revealing) and isinstance(after.current, Revealing):
         return can_unmask(after.current) and not can_unmask(before.current)
-    return before.consents is not after.consents or before.left is not after.left
+    same = before.consents is after.consents and before.left is after.left
+    return not same or before.pauses is not after.pauses
 
 
 def waiting_for(state: State, study: Study) -> Waiting | None:
@@ -388,10 +389,11 @@ def _owes_seen(state: State, me: MemberId, now_s: int) -> bool:
 
 
 def _deadlines(state: State, me: MemberId) -> Iterator[int]:
-    """What waits for time to pass: votes, and the live attempts that `me` is in."""
+    """What waits for time to pass: votes, pauses, and the live attempts that `me` is in."""
     for proposal in state.voting:
         yield state.proposals[proposal].closes_s
     for study in state.studies.values():
+        yield from (pause.until_s for pause in study.pauses.values())
         attempt = study.current
         if attempt is not None and opened_of(attempt).seat(me) is not None:
             deadline_s = next_deadline_s(attempt, round_time_s(state, opened_of(attempt)))

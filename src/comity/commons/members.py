@@ -166,10 +166,11 @@ def seen(before: State, author: MemberId, time_s: int) -> Rule | None:
 
 
 def _deadlines(state: State, author: MemberId) -> Iterable[int]:
-    """When open votes close, and the phases of live attempts with the author in the roster."""
+    """When open votes close, pauses end, and phases of live attempts with the author in them."""
     for proposal in state.voting:
         yield state.proposals[proposal].closes_s
     for study in state.studies.values():
+        yield from (pause.until_s for pause in study.pauses.values())
         if study.current is None:
             continue
         opened = opened_of(study.current)

@@ -119,6 +119,12 @@ def check_charter(charter: Charter) -> CharterSummary:
         f"studies: at least {charter.studies.survivors_min} members in every sum, at least"
         f" {charter.studies.colluders_min} may collude without seeing an update",
     ]
+    reviewers = charter.studies.reviewers
+    if reviewers:
+        meaning.append(
+            f"reviews: {reviewers} members of {charter.studies.review_orgs} organisations, none the"
+            " author's, approve the exact study file before a round"
+        )
     warnings = []
     if spare == 0:
         warnings.append(

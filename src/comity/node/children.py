@@ -40,11 +40,11 @@ class Children:
         """End every process and what it started; no other begins. Returns how many there were."""
         with self._turn:
             self._stopped = True
-            for child in self._live:
-                if child.poll() is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(child.pid, signal.SIGKILL)
-            return len(self._live)
+            living = [child for child in self._live if child.poll() is None]
+            for child in living:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+            return len(living)
 
     def allow(self) -> None:
         """Let studies run again."""

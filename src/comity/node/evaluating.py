@@ -75,7 +75,8 @@ def evaluate(station: Station, study: str) -> Evaluation:
 
     Raises:
         Refused(TOO_SOON): no round has a result yet. Refused(NO_CONSENT): no consent of this
-            site is in force. StudyFault, DataFault, Unavailable, Misconfigured.
+            site is in force. Refused(STUDY_PAUSED, NOT_REVIEWED). StudyFault, DataFault,
+            Unavailable, Misconfigured.
     """
     return run_evaluation(evaluation_task(station, study))
 

@@ -68,6 +68,8 @@ POST_BYTES_MAX: Final = 256 * 1024
 WAIT_S_MAX: Final = 25
 _ENTRIES_PER_READ: Final = 128
 _BULK_THREADS: Final = 2
+_LINE_MAX: Final = 300
+_ADDRESSES: Final = frozenset({"status", "statements", "entries", "readers", "blobs"})
 LOG = logging.getLogger(__name__)
 
 
@@ -174,12 +176,15 @@ class Mirror:
     def _note(self, request: Request, response: Response) -> None:
         asked = request.client
         to = f"{asked.host}:{asked.port}" if asked else "unknown"
-        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        # A stranger chooses the address it asks for: only the beginning of it is kept.
+        path = f"{request.url.path}?{request.url.query}".rstrip("?")[:_LINE_MAX]
         if isinstance(response, FileRange):
             count, digest, kind = *response.digest(), "blob"
         else:
             body = bytes(response.body) if request.method != "HEAD" else b""
-            count, digest, kind = len(body), sha256(body), f"answer about {path[1:].split('?')[0]}"
+            first = request.url.path[1:].partition("/")[0]
+            about = first if first in _ADDRESSES else "an unknown address"
+            count, digest, kind = len(body), sha256(body), f"answer about {about}"
         self._outlet.answering(to, f"{request.method} {path}", count, digest, kind)
 
     @asynccontextmanager
