@@ -26,6 +26,7 @@ from comity.statements.studies import (
     StudyLeave,
     StudyRegister,
     UpdateRule,
+    UseTerms,
 )
 from comity.values import (
     DATASETS_PER_MEMBER_MAX,
@@ -102,6 +103,13 @@ def test_a_plan_within_the_bounds_is_registered(world: World) -> None:
     held = world.study(study)
     assert held.round_no == 1 and not held.finished
     assert held.roster_index == held.index == world.state.size - 1
+
+
+def test_a_use_that_contradicts_itself_is_not_registered(world: World) -> None:
+    said = StudyRegister(name="study", plan=plan_of(5), use=UseTerms(purpose="disease"))
+    assert world.say(world.members[0], said) == Void(Rule.STUDY_OUT_OF_BOUNDS)
+    meant = UseTerms(purpose="disease", diseases=("MONDO:1",))
+    assert world.study(world.register(world.members[0], use=meant)).register.use == meant
 
 
 ADAM = UpdateRule(

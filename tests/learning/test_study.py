@@ -23,6 +23,8 @@ from comity.learning.study import (
     load,
 )
 from comity.learning.tables import Column
+from comity.statements.studies import UseTerms
+from comity.values import Digest
 
 RECIPES = Path(comity.__file__).parent / "recipes"
 SETTINGS: dict[str, Any] = {  # Any: keyword arguments of many types
@@ -48,6 +50,31 @@ def test_a_card_says_everything_in_whole_numbers() -> None:
     assert msgspec.json.decode(raw, type=StudyCard) == card
     assert b"." not in raw.replace(b"A study", b"")  # no floats on the wire
     assert card_fault(card) is None
+
+
+def test_what_a_study_is_for_is_in_its_card_and_changes_no_update() -> None:
+    use = UseTerms(purpose="disease", diseases=("MONDO:0004995",), commercial=False)
+    card = describe(study(use=use))
+    assert card.use == use and card_fault(card) is None
+    assert card.parameters == describe(study()).parameters
+    assert msgspec.json.decode(msgspec.json.encode(card), type=StudyCard) == card
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        UseTerms(purpose="disease"),
+        UseTerms(purpose="health", diseases=("heart",)),
+        UseTerms(purpose="healing"),  # type: ignore[arg-type]  # what an author may write
+        UseTerms(purpose="health", commercial="no"),  # type: ignore[arg-type]  # so too
+        UseTerms(purpose="health", ethics=Digest("approved")),
+    ],
+)
+def test_a_use_that_is_no_use_is_refused_where_it_is_written(use: UseTerms) -> None:
+    with pytest.raises(StudyFault, match="use") as caught:
+        study(use=use)
+    assert caught.value.kind is StudyFaultKind.NOT_LOADABLE
+    assert card_fault(msgspec.structs.replace(describe(study()), use=use)) is not None
 
 
 @pytest.mark.parametrize("number", [1.0, 0.3, 2.0**-60, 1e15, 1 / 3, 5e-10])

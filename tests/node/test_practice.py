@@ -16,6 +16,7 @@ from comity.node.practice import (
     local_dataset,
     version_of,
 )
+from comity.statements.studies import UseTerms
 from comity.values import MemberId
 from tests.e2e.prepared import Make
 
@@ -72,6 +73,10 @@ def test_a_plan_that_is_not_what_the_file_declares_is_not_run(
             )
             with pytest.raises(StudyFault, match="do not run it"):
                 _compare(changed, running.card)
+        # The registration says that it is for health, to fit terms; the file says nothing.
+        card = replace(running.card, use=UseTerms(purpose="health"))
+        with pytest.raises(StudyFault, match="do not run it"):
+            _compare(study, card)
 
 
 def test_a_study_that_fails_is_asked_once_in_an_attempt(commons: Make, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ from comity.errors import DataFault, Misconfigured, Refused, Rule, StudyFault, S
 from comity.node.isolation import Limits
 from comity.node.sandbox import Sandbox
 from comity.node.sandbox_wire import Checked, Evaluate, Evaluated, Train, Trained
-from comity.values import STUDY_FILE_BYTES_MAX
+from comity.values import STUDY_FILE_BYTES_MAX, WALLS, walls_of
 from tests.node.sandbox_site import SEED, STUDY, TABLE, Site, opened
 
 
@@ -245,3 +246,52 @@ def test_a_node_folder_among_the_libraries_is_no_confinement(
         Sandbox.start(path, None, packages / "node" / "work")
     assert caught.value.rule is Rule.SANDBOX_MISSING
     Sandbox.start(path, None, site.folder / "work4").close()
+
+
+def test_only_the_walls_that_the_policy_demands_must_hold(site: Site) -> None:
+    """Where a node's folder lies among the libraries, `files` does not hold, and it is named."""
+    sandbox = site.training()
+    assert sandbox.isolation.walls == frozenset(WALLS)
+    weak = msgspec.structs.replace(sandbox.isolation, files_confined=False, limits_set=False)
+    assert weak.walls == {"network", "processes", "gpu"} and not weak.complete
+    assert walls_of("require") - weak.walls == {"files", "limits"}
+    assert walls_of(("network", "gpu")) <= weak.walls and not walls_of("warn")
+
+
+def test_a_limit_that_the_system_refuses_is_a_wall_that_is_missing() -> None:
+    """The attack: a study on a system that bounds nothing, and whose owner demands limits."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LIMITS], capture_output=True, text=True, check=True
+    )
+    held, missing = done.stdout.splitlines()
+    assert held == "False" and "refuses to bound processor time" in missing
+
+
+WITHOUT_LIMITS = """
+import resource
+from comity.node.isolation import Limits, shut_in
+
+def refuses(kind, bounds, set_limit=resource.setrlimit):
+    if kind == resource.RLIMIT_CPU:
+        raise OSError("not on this system")
+    set_limit(kind, bounds)
+
+resource.setrlimit = refuses
+isolation = shut_in(Limits(), ("/",), ())
+print("limits" in isolation.walls)
+print("; ".join(isolation.missing))
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "open(os.environ['HOME'] + '/update.f32', 'r+b').write(bytes(2**21))",
+        "kept = [open('/dev/zero', 'rb') for _ in range(60)]",
+    ],
+)
+def test_files_are_bounded_as_the_policy_says(site: Site, body: str) -> None:
+    tight = Limits(memory_bytes=2**30, request_s=30.0, file_bytes=2**20, open_files=40)
+    with pytest.raises(StudyFault):
+        site.training(body, tight).train(SEED)
+    assert site.training("pass", tight).train(SEED) == Trained(4, 3)

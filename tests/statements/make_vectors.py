@@ -1,7 +1,8 @@
 """Writes the known answers of statements: `python -m tests.statements.make_vectors`.
 
 `golden.json`: one statement per tag, from fixed key seeds. `motions.json`: the later motions of
-proposal.open. `bad_statements.json`: changes of one
+proposal.open. `declared_use.json`: a registration with the use it declares.
+`bad_statements.json`: changes of one
 good payload or envelope that every reader refuses as malformed, each with the attack of
 log-and-provenance.md 8 it belongs to. Files that exist are law: add to them, never change them.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from pathlib import Path
+
+import msgspec
 
 from comity.statements.entries import Body
 from comity.statements.governing import (
@@ -23,7 +26,9 @@ from comity.statements.governing import (
     proposal_of,
 )
 from comity.statements.keysets import key_set_digest, possession_text
+from comity.statements.studies import StudyRegister, UseTerms
 from comity.statements.wire import pae, payload_of, read, sign, statement_id
+from comity.values import sha256
 from tests.statements.samples import (
     AUTHOR,
     BODY_OF,
@@ -160,6 +165,22 @@ def motions() -> object:
     return {"statements": said}
 
 
+def declared_use() -> object:
+    """Known answer of a registration that says what the study is for."""
+    registration = BODY_OF["study.register"]
+    assert isinstance(registration, StudyRegister)
+    use = UseTerms(
+        purpose="disease", diseases=("MONDO:0004995",), commercial=False, ethics=sha256(b"approval")
+    )
+    draft = draft_of(msgspec.structs.replace(registration, use=use))
+    payload = payload_of(draft)
+    return {
+        "payload": payload.decode(),
+        "id": statement_id(payload),
+        "envelope": sign(draft, STATEMENT).decode(),
+    }
+
+
 def wrap(payload: bytes) -> bytes:
     """The canonical envelope of any payload, honestly signed: only the payload can be wrong."""
     signature = STATEMENT.sign(pae(payload))
@@ -205,6 +226,7 @@ def write() -> None:
     for name, content in (
         ("golden", golden()),
         ("motions", motions()),
+        ("declared_use", declared_use()),
         ("bad_statements", bad()),
     ):
         text = json.dumps(content, indent=1, ensure_ascii=True) + "\n"

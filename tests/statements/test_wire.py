@@ -32,7 +32,7 @@ from comity.values import (
     MemberId,
     StatementId,
 )
-from tests.statements.make_vectors import FOLDER, bad, golden, motions, wrap
+from tests.statements.make_vectors import FOLDER, bad, declared_use, golden, motions, wrap
 from tests.statements.samples import (
     BODY_OF,
     KEY_SET,
@@ -99,6 +99,9 @@ def test_known_answers_stay() -> None:
         body = check(read(row["envelope"].encode()), PUBLIC).body
         said = body.motion if isinstance(body, ProposalOpen) else body.tag
         assert row["motion"].startswith(said)
+    declared = json.loads((FOLDER / "declared_use.json").read_text())
+    assert declared == declared_use()
+    assert check(read(declared["envelope"].encode()), PUBLIC).id == declared["id"]
     assert stored["key_set_digest"] == key_set_digest(KEY_SET)
     assert stored["possession_text"] == possession_text(KEY_SET).decode()
 

@@ -44,7 +44,7 @@ _Day = Annotated[str, Meta(pattern=r"\A(\d{4}-\d\d-\d\d)?\Z")]
 class DatasetPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     """One data set of this site: `[dataset.NAME]`.
 
-    version: the only one that may be used, as `comity data add` showed it. use: a DUO permission.
+    version: the only one that may be used, as it was declared. use: a DUO permission.
     modifiers: DUO modifiers. diseases: of use DS, every term the owner takes for it. until: the
     day before which use ends, YYYY-MM-DD in UTC. records_min: fewest rows that the file must have.
     """

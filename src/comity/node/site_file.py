@@ -66,13 +66,15 @@ def read_site_file(path: Path) -> bytes:
         return b""
     except OSError as error:
         raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Misconfigured(f"{path} is no plain file")
-        try:
+            raise Misconfigured(f"{path} is no plain file: put the site policy there")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
             raw = file.read(SITE_BYTES_MAX + 1)
-        except OSError as error:
-            raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
+    except OSError as error:
+        raise Misconfigured(f"cannot read {path}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     if len(raw) > SITE_BYTES_MAX:
         raise Misconfigured(f"{path} has more than {SITE_BYTES_MAX} bytes")
     return raw
