@@ -58,14 +58,20 @@ class Judge:
 
     def __post_init__(self) -> None:
         self.offices = Offices(self.world)
+        self.broken: Violation | None = None
 
     def hear(self, wire: MemberId, asked: Asked, host: SimHost) -> None:
-        """A request has left a node. Raises Violation."""
+        """A request has left a node. What is wrong with it is raised by the next `look`."""
         self.watch.hear(asked)
-        self.offices.hear(wire, asked, host)
+        try:
+            self.offices.hear(wire, asked, host)
+        except Violation as violation:  # here, the product's outermost loop would swallow it
+            self.broken = self.broken or violation
 
     def look(self) -> None:
         """Judge everything that is new. Raises Violation."""
+        if self.broken is not None:
+            raise self.broken
         fresh, self.watch.fresh = self.watch.fresh, []
         if fresh:
             self._learn_opens()

@@ -183,7 +183,10 @@ MUTANTS: dict[str, Sequence[Patch]] = {
         (heads, "_check_quorum", _nothing),
         *_everywhere("is_final", _half_final, view, service),
     ],
-    "old host signs on": [(service, "may_sign", _signs_on)],
+    "old host signs on": [
+        (service, "may_sign", _signs_on),
+        (service, "halt_if_forgotten", _nothing),
+    ],
     "left host cosigned": _everywhere("approved", _nothing, cosigning, loop, moving),
     "tail unchecked": [(histories.History, "follows", _always)],
     "caught host spoken to": [(loop, "caught", _nothing)],
@@ -193,16 +196,20 @@ MUTANTS: dict[str, Sequence[Patch]] = {
 FOUND: dict[str, tuple[int, str]] = {
     "t - 1": (1, "confirm gate"),
     "no Confirm gate": (1, "confirm gate"),
-    "no journal": (11, "R1 once"),
-    "mod 2^32 check": (17, "true sum"),
+    "no journal": (57, "R1 once"),
+    "mod 2^32 check": (35, "true sum"),
     "no check of the sum": (7, "true sum"),
     "no own Abandon in R5": (6, "one work, one set"),
-    "no c+1 in U": (58, "one work, one set"),
+    "no c+1 in U": (22, "one work, one set"),
     "R6 off": (5, "one work, one set"),
-    "amnesia rule off": (11, "R1 once"),
-    "P >= u_min only": (236, "enough to end"),
-    "nearly equal sets": (336, "nearly equal sets"),
+    "amnesia rule off": (57, "R1 once"),
+    "P >= u_min only": (734, "enough to end"),
+    "nearly equal sets": (90, "nearly equal sets"),
     "half makes a head final": (4, "final heads"),
+    "old host signs on": (25, "liveness"),
+    "left host cosigned": (11, "left host"),
+    "tail unchecked": (38, "approved tail"),
+    "caught host spoken to": (13, "caught"),
 }
 """A seed that catches each, and the invariant that breaks."""
 

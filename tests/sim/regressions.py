@@ -26,5 +26,40 @@ REGRESSIONS: dict[str, History] = {
         ),
         live=True,
     ),
+    # The old host had been told who hosts now. A member that had not approved read the new log
+    # there, sent its cosignature to the old host, was refused, and took that for a lie.
+    "a member that reads of the new host at the old one": History(
+        0,
+        Setup(members=5),
+        (Op("turn", number=1), Op("take over", 1), Op("turn", number=4), Op("turn", number=3)),
+        live=True,
+    ),
+    # The same, but the old host had signed two entries of that member alone, and dropped them.
+    "a member whose entries the old host drops for the new log": History(
+        0,
+        Setup(members=4),
+        (
+            Op("turn", number=1),
+            Op("die", 3),
+            Op("turn", number=3),
+            Op("step", 1),
+            Op("take over", 1),
+        ),
+        live=True,
+    ),
+    # The member that had registered the study left before anybody had trained: its first model was
+    # with it and the old host only.
+    "a study whose author leaves before the host changes": History(
+        0,
+        Setup(members=5),
+        (
+            Op("turn", number=3),
+            Op("leave", 4),
+            Op("step"),
+            Op("turn", number=1),
+            Op("take over", 3),
+        ),
+        live=True,
+    ),
 }
 """By what went wrong."""

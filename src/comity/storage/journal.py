@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import final
 
 from comity.errors import HeadMoved, Refused, Rule
-from comity.storage import promises
+from comity.storage import promises, remembered
 from comity.storage import works as works_table
 from comity.storage.database import Database, Schema, pass_by
 from comity.storage.disk import DiskFaults
@@ -54,8 +54,8 @@ _SCHEMA = Schema(
         attempt INTEGER NOT NULL,
         PRIMARY KEY (study, round_no, attempt)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE setting (name TEXT PRIMARY KEY, content BLOB NOT NULL) STRICT;
     """
+    + remembered.TABLE
     + works_table.TABLE,
 )
 
@@ -72,8 +72,8 @@ class SqliteJournal:
     def __init__(self, folder: Path, *, hook: Hook = pass_by) -> None:
         self._hook = hook
         self._folder = folder
-        self._settings: dict[str, bytes | None] = {}
         self._database = Database(folder / "node.sqlite", _SCHEMA, hook=hook)
+        self._settings = remembered.Settings(self._database)
         try:
             with DiskFaults(folder):
                 self._locks = KeyFolder(folder / "round-keys")
@@ -367,18 +367,11 @@ class SqliteJournal:
 
     def put(self, name: str, content: bytes) -> None:
         """Remember a small setting; durable; no secrets."""
-        with self._database.transaction() as writing:
-            self._settings.pop(name, None)  # read again, once it is known what is on disk
-            writing.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, content))
+        self._settings.put(name, content)
 
     def get(self, name: str) -> bytes | None:
         """The setting, or None."""
-        with self._database.reading() as reading:
-            if name not in self._settings:
-                sql = "SELECT content FROM setting WHERE name = ?"
-                row = reading.execute(sql, (name,)).fetchone()
-                self._settings[name] = row[0] if row else None
-            return self._settings[name]
+        return self._settings.get(name)
 
 
 def _last_said(reading: sqlite3.Connection) -> tuple[int, StatementId] | None:
