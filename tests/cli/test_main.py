@@ -57,6 +57,7 @@ EXPECTED = {
     "study new",
     "study check",
     "study register",
+    "study show",
     "study watch",
     "study evaluate",
     "consent give",
