@@ -43,13 +43,13 @@ $(TORCH_READY): $(READY) requirements-torch.txt
 	@touch $(TORCH_READY)
 
 test-torch: $(TORCH_READY)
-	$(TORCH)/python -m pytest tests/frameworks
+	OMP_NUM_THREADS=1 $(TORCH)/python -m pytest tests/frameworks
 
 bench-torch: $(TORCH_READY)
-	@$(TORCH)/python -m bench.run --only torch
+	@OMP_NUM_THREADS=1 $(TORCH)/python -m bench.run --only torch
 
 tables-torch: $(TORCH_READY)
-	@$(TORCH)/python -m bench.shakespeare
+	@OMP_NUM_THREADS=1 $(TORCH)/python -m bench.shakespeare
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2 -m "not nightly"

@@ -66,22 +66,22 @@ class Measured:
     peaks_reset: bool
 
 
-def write_study(path: Path, parameters: int, rounds: int) -> Path:
+def write_study(path: Path, parameters: int, rounds: int, source: Path = STUDY) -> Path:
     """The benchmark's study file in another size."""
-    source = STUDY.read_text()
-    changed = source.replace("NUMBERS = 100_000", f"NUMBERS = {parameters}")
+    changed = source.read_text().replace("NUMBERS = 100_000", f"NUMBERS = {parameters}")
     changed = changed.replace("rounds=1_000", f"rounds={rounds}")
     path.write_text(changed)
     return path
 
 
 def measure_rounds(
-    folder: Path, *, members: int, parameters: int, rounds: int, say: Say
+    folder: Path, *, members: int, parameters: int, rounds: int, say: Say, source: Path = STUDY
 ) -> Measured:
     """Found a commons in `folder`, run a study over all its rounds, and stop everything.
 
     Args:
         folder: empty. members: at least 3. rounds: at least 2. say: told after each round.
+        source: the study file, which has lines to change as the recipe `bench` has.
     Raises:
         Broken: no room, or a process failed; says what it said.
     """
@@ -91,7 +91,7 @@ def measure_rounds(
         disk_bytes=_FILES_PER_MEMBER * members * vector + 2**28,
         memory_bytes=members * (2 * _PROCESS_BYTES + 5 * vector),
     )
-    study = write_study(folder / "study.py", parameters, rounds)
+    study = write_study(folder / "study.py", parameters, rounds, source)
     places = found_places(folder, [f"m{number:02}" for number in range(members)], table=TABLE)
     for place in places.all:
         place.allow(study.read_text())

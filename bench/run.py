@@ -50,6 +50,7 @@ from bench.sizes import (
 )
 from bench.storm import measure_storm
 from bench.table import Row, about, in_vectors, print_rows, processor_times, spread
+from bench.torch_rounds import torch_rows
 from comity.values import words_of_vector
 
 
@@ -360,6 +361,7 @@ NAMES: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "sim": Bench.sim,
     "simulate": Bench.simulate,
     "govern": Bench.govern,
+    "torch": lambda bench: torch_rows(bench.folder, bench.sizes, bench.console.print, bench.notes),
 }
 
 

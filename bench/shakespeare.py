@@ -1,4 +1,4 @@
-"""`make tables-torch`: a language model that learns letter by letter at four members, few exchanges
+"""`make tables-torch`: a language model that learns letter by letter at four members.
 
     python -m bench.shakespeare [--text FILE] [--steps 2000]
 

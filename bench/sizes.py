@@ -19,6 +19,8 @@ DEARER_MAX: Final = 1.5
 """How much dearer an entry may be after the replay than during it, to count as incremental."""
 SIMULATED_MAX: Final = 1.05
 GOVERNED_PER_S_MIN: Final = 20_000.0
+TORCH_MAX: Final = 1.10
+"""Of a round's time with plain arrays, what one with a PyTorch model may take."""
 QUIET_LOAD: Final = 0.5
 STORM_EVERY_S: Final = 2.0
 

@@ -69,6 +69,7 @@ EXPECTED = {
     "study new",
     "study check",
     "study register",
+    "study show",
     "study watch",
     "study evaluate",
     "consent give",

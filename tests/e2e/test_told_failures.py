@@ -63,7 +63,7 @@ def fail_with(world: World, much: str) -> None:
         world.run(lambda: bool(world.said("study.fail", FAILING)))
 
 
-@pytest.mark.parametrize("much", ["nothing", "kind", "line"])
+@pytest.mark.parametrize("much", [pytest.param("nothing", marks=pytest.mark.slow), "kind", "line"])
 def test_the_policy_says_how_much_is_told(commons: Make, tmp_path: Path, much: str) -> None:
     with attacked(commons, tmp_path, LEAKS["class name"]) as world:
         fail_with(world, much)

@@ -15,7 +15,7 @@ from comity.node.planning import study_parts
 from comity.node.sandbox import Sandbox
 from comity.values import Digest
 
-RECIPES: Final = ("minimal", "heart", "breast", "scaffold", "own_head", "perceptron")
+RECIPES: Final = ("minimal", "heart", "breast", "scaffold", "own_head", "perceptron", "characters")
 
 
 @final

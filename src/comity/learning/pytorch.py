@@ -70,7 +70,7 @@ def tensors_of(
     Raises:
         StudyFault(NOT_LOADABLE): names what cannot be carried, or a name that the module lacks.
     """
-    state = dict(_state(module))
+    state = dict(_state(module, StudyFaultKind.NOT_LOADABLE))
     return named_tensors(
         {key: tuple(value.shape) for key, value in state.items()},
         {key: COUNTED_RANGE if value.dtype in _WHOLE else range for key, value in state.items()},
@@ -84,7 +84,8 @@ def state_of(module: torch.nn.Module) -> Tensors:
 
     Raises:
         StudyFault(NOT_FINITE): names a tensor with NaN or infinity.
-        StudyFault(WRONG_SHAPE): names one with a whole number that a float32 does not hold.
+        StudyFault(WRONG_SHAPE): names one that cannot be carried, or that has a whole number which
+            a float32 does not hold.
     """
     found: Tensors = {}
     for key, value in _state(module):
@@ -160,28 +161,35 @@ def puller(module: torch.nn.Module, pull: Pull) -> Callable[[], None]:
     return add
 
 
-def _state(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def _state(
+    module: torch.nn.Module, fault: StudyFaultKind = StudyFaultKind.WRONG_SHAPE
+) -> Iterator[tuple[str, torch.Tensor]]:
     """Names of PyTorch and tensors, in order, each set of numbers once; what has no way: named."""
     seen = set()
     for key, value in module.state_dict().items():
         if not isinstance(value, torch.Tensor):
-            _refuse(f"{key} of the module is no tensor but {type(value).__name__}: leave it out")
+            _refuse(
+                fault, f"{key} of the module is no tensor but {type(value).__name__}: leave it out"
+            )
         if torch.nn.parameter.is_lazy(value) or value.is_meta:
-            _refuse(f"tensor {key} has no numbers yet: call the module once, or build it in full")
+            _refuse(
+                fault, f"tensor {key} has no numbers yet: call the module once, or build it in full"
+            )
         if value.layout != torch.strided or value.dtype not in (*_REAL, *_WHOLE):
             dtype = str(value.dtype).removeprefix("torch.")
             kind = dtype if value.layout == torch.strided else str(value.layout)
             _refuse(
+                fault,
                 f"tensor {key} is {kind}; a model has float32, float16, bfloat16, whole numbers and"
-                " bool: convert it, for example with module.float()"
+                " bool: convert it, for example with module.float()",
             )
         if not value.numel():
-            _refuse(f"tensor {key} is empty, shape {tuple(value.shape)}: leave it out")
+            _refuse(fault, f"tensor {key} is empty, shape {tuple(value.shape)}: leave it out")
         place = (value.data_ptr(), value.dtype, tuple(value.shape), value.stride())
         if place not in seen:
             seen.add(place)
             yield key, value
 
 
-def _refuse(message: str) -> NoReturn:
-    raise StudyFault(StudyFaultKind.NOT_LOADABLE, f"study file: {message}")
+def _refuse(fault: StudyFaultKind, message: str) -> NoReturn:
+    raise StudyFault(fault, f"study file: {message}")

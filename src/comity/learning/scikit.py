@@ -90,9 +90,12 @@ def prepared(
     rows = np.zeros((max(2, len(set(classes))), features))
     kind = type(estimator).__name__
     if isinstance(estimator, ClassifierMixin) and len(set(classes)) < 2:
-        _refuse(f"{kind} needs classes=(...), two or more: every label that any site may have")
+        _refuse(
+            StudyFaultKind.NOT_LOADABLE,
+            f"{kind} needs classes=(...), two or more: every label that any site may have",
+        )
     if classes and not isinstance(estimator, ClassifierMixin):
-        _refuse(f"{kind} has no classes")
+        _refuse(StudyFaultKind.NOT_LOADABLE, f"{kind} has no classes")
     labels: npt.NDArray[Any] = np.zeros(len(rows) if targets == 1 else (len(rows), targets))
     if classes:
         labels = np.asarray(sorted(set(classes)))
@@ -125,7 +128,7 @@ def tensors_of(
     Raises:
         StudyFault(NOT_LOADABLE): names what cannot be carried.
     """
-    arrays = dict(_arrays(estimator))
+    arrays = dict(_arrays(estimator, StudyFaultKind.NOT_LOADABLE))
     return named_tensors(
         {name: array.shape for name, array in arrays.items()},
         {name: COUNTED_RANGE if name == "t_" else range for name in arrays},
@@ -183,26 +186,33 @@ def _first_step(estimator: Any, rows: npt.NDArray[Any], labels: npt.NDArray[Any]
         estimator.partial_fit(rows, labels)
 
 
-def _arrays(estimator: BaseEstimator) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+def _arrays(
+    estimator: BaseEstimator, fault: StudyFaultKind = StudyFaultKind.WRONG_SHAPE
+) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Names and numbers of what is carried; whatever else was fitted is refused by its name."""
     _check_settings(estimator)
     kind, learned = type(estimator).__name__, _LEARNED[type(estimator)]
     for name in vars(estimator):
         fitted = name.endswith("_") and not name.startswith("_")
         if fitted and name not in learned and name not in _STAYS:
-            _refuse(f"{kind}.{name} is not carried: this version of scikit-learn adds to the model")
+            _refuse(
+                fault,
+                f"{kind}.{name} is not carried: this version of scikit-learn adds to the model",
+            )
     for attribute in learned:
         value = getattr(estimator, attribute, None)
         if value is None:
-            _refuse(f"{kind} has no {attribute} yet: give it to prepared(...) first")
+            _refuse(fault, f"{kind} has no {attribute} yet: give it to prepared(...) first")
         parts = value if isinstance(value, list) else [value]
         for number, part in enumerate(parts):
             name = f"{attribute}.{number}" if isinstance(value, list) else attribute
             if not isinstance(part, np.ndarray | float | int):
-                _refuse(f"{kind}.{name} is {type(part).__name__}, and a model has arrays")
+                _refuse(fault, f"{kind}.{name} is {type(part).__name__}, and a model has arrays")
             array = np.asarray(part)
             if array.dtype not in (np.float64, np.float32) and attribute != "t_":
-                _refuse(f"{kind}.{name} is {array.dtype}, and a model has float32 and float64")
+                _refuse(
+                    fault, f"{kind}.{name} is {array.dtype}, and a model has float32 and float64"
+                )
             yield name, array
 
 
@@ -210,18 +220,30 @@ def _check_settings(estimator: BaseEstimator) -> None:
     kind = type(estimator).__name__
     if type(estimator) not in _LEARNED:
         names = ", ".join(each.__name__ for each in _LEARNED)
-        _refuse(f"{kind} is not carried; those that are: {names}")
+        _refuse(StudyFaultKind.NOT_LOADABLE, f"{kind} is not carried; those that are: {names}")
     settings = estimator.get_params(deep=False)
     if settings.get("warm_start") is False:
-        _refuse(f"{kind}(warm_start=False) would forget the model: set it to True")
+        _refuse(
+            StudyFaultKind.NOT_LOADABLE,
+            f"{kind}(warm_start=False) would forget the model: set it to True",
+        )
     if settings.get("average"):
-        _refuse(f"{kind}(average={settings['average']}) keeps a second model: leave it at False")
+        _refuse(
+            StudyFaultKind.NOT_LOADABLE,
+            f"{kind}(average={settings['average']}) keeps a second model: leave it at False",
+        )
     if settings.get("early_stopping"):
-        _refuse(f"{kind}(early_stopping=True) keeps a second model: leave it at False")
+        _refuse(
+            StudyFaultKind.NOT_LOADABLE,
+            f"{kind}(early_stopping=True) keeps a second model: leave it at False",
+        )
     if settings.get("solver") in ("liblinear", "lbfgs" if "hidden_layer_sizes" in settings else ""):
         solver = settings["solver"]
-        _refuse(f"{kind}(solver={solver!r}) does not go on from a model: take another")
+        _refuse(
+            StudyFaultKind.NOT_LOADABLE,
+            f"{kind}(solver={solver!r}) does not go on from a model: take another",
+        )
 
 
-def _refuse(message: str) -> NoReturn:
-    raise StudyFault(StudyFaultKind.NOT_LOADABLE, f"study file: {message}")
+def _refuse(fault: StudyFaultKind, message: str) -> NoReturn:
+    raise StudyFault(fault, f"study file: {message}")

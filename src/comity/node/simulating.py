@@ -213,7 +213,10 @@ def _simulated(
     card = sandbox.describe()
     _lay_out_given(card, wanted.model, sandbox)
     if wanted.terms.cyclic and (card.method.name == "scaffold" or card.kind == "evaluate"):
-        raise Misconfigured("SCAFFOLD and evaluations need a sum; a cyclic order has none")
+        raise Misconfigured(
+            "SCAFFOLD needs the sum of control variates and evaluations need a sum; a cyclic"
+            " order has none"
+        )
     rounds = wanted.rounds or card.rounds
     runs: list[RunSimulated] = []
     rows: Mapping[MemberId, int] = {}

@@ -38,6 +38,7 @@ class Block(nn.Module):
         self.narrow = nn.Linear(4 * WIDTH, WIDTH, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: (windows, letters, width); so is what comes back."""
         rows, length, _ = x.shape
         parts = self.attend(self.before(x)).view(rows, length, 3, HEADS, WIDTH // HEADS)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
@@ -61,6 +62,7 @@ class Writer(nn.Module):
                 nn.init.normal_(weight, std=0.02 / math.sqrt(2 * LAYERS if deep else 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: places of letters, (windows, letters); comes back (windows, letters, LETTERS)."""
         x = self.letter(x) + self.place(torch.arange(x.shape[1]))
         for block in self.blocks:
             x = block(x)
