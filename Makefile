@@ -43,7 +43,7 @@ $(TORCH_READY): $(READY) requirements-torch.txt
 	@touch $(TORCH_READY)
 
 test-torch: $(TORCH_READY)
-	OMP_NUM_THREADS=1 $(TORCH)/python -m pytest tests/frameworks
+	OMP_NUM_THREADS=1 $(TORCH)/python -m pytest tests/frameworks tests/learning/test_study.py
 
 bench-torch: $(TORCH_READY)
 	@OMP_NUM_THREADS=1 $(TORCH)/python -m bench.run --only torch
