@@ -148,6 +148,7 @@ def test_a_node_killed_while_it_takes_its_new_keys_into_use(tmp_path: Path) -> N
                 break
         victim.start_node()
         members.until(lambda: not (victim.folder / "keys.next.pem").exists(), "adopted")
+        members.until(lambda: victim.hosts().epoch == 1, "it runs")
         declare(members, victim, "rows-with-new-keys")
         assert statement_key(victim.folder / "keys.pem") == new != old
         for each in members.all:
