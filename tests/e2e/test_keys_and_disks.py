@@ -41,7 +41,8 @@ PLAIN = "--unencrypted-on-purpose"
 
 def declare(members: Institutions, each: Institution, name: str) -> None:
     """Say something, and wait until everybody has it."""
-    each.ask(DeclareDataset(name, str(each.place.table)), Said)
+    wish = DeclareDataset(name, str(each.place.table))
+    members.until(lambda: bool(each.ask(wish, Said)), "it speaks: it has read the whole log")
     members.until(
         lambda: all(
             name in {d.id for d in m.status().datasets} or m is not each for m in members.all
