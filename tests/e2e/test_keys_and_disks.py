@@ -41,7 +41,8 @@ PLAIN = "--unencrypted-on-purpose"
 
 def declare(members: Institutions, each: Institution, name: str) -> None:
     """Say something, and wait until everybody has it."""
-    each.ask(DeclareDataset(name, str(each.place.table)), Said)
+    wish = DeclareDataset(name, str(each.place.table))
+    members.until(lambda: bool(each.ask(wish, Said)), "it speaks: it has read the whole log")
     members.until(
         lambda: all(
             name in {d.id for d in m.status().datasets} or m is not each for m in members.all
@@ -148,6 +149,7 @@ def test_a_node_killed_while_it_takes_its_new_keys_into_use(tmp_path: Path) -> N
                 break
         victim.start_node()
         members.until(lambda: not (victim.folder / "keys.next.pem").exists(), "adopted")
+        members.until(lambda: victim.hosts().epoch == 1, "it runs")
         declare(members, victim, "rows-with-new-keys")
         assert statement_key(victim.folder / "keys.pem") == new != old
         for each in members.all:
