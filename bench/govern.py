@@ -21,7 +21,7 @@ from tests.commons.governed import BOOK
 from tests.worlds import FIRST_S, World, charter_of, digest
 
 from bench.machine import report
-from bench.sizes import DEARER_MAX, GOVERNED_PER_S_MIN
+from bench.sizes import DEARER_MAX, GOVERNED_PER_S_MIN, Sizes
 from bench.table import Row
 from comity.commons import fold
 from comity.commons.amending import amendment
@@ -191,16 +191,17 @@ def measure_govern(count: int, members: int) -> Govern:
     )
 
 
-def govern_rows(count: int, members: int) -> tuple[list[Row], str]:
-    """The rows of the table, and a note on what lies behind them."""
+def govern_rows(sizes: Sizes, notes: list[str]) -> list[Row]:
+    """The rows of the table; what lies behind them goes to the notes."""
+    count, members = sizes.governed, sizes.governors
     found = measure_govern(count, members)
     growth = found.late_us / found.early_us
-    note = (
+    notes.append(
         f"govern: {found.proposals} proposals, {found.voided} void statements;"
         f" {found.early_us:.1f} µs a statement in the first tenth, {found.late_us:.1f} in the last"
     )
     fast, flat = found.per_s >= GOVERNED_PER_S_MIN, growth <= DEARER_MAX
-    rows = [
+    return [
         Row(
             f"fold of {count:,} governance statements, {members} members, no signatures",
             f"{found.per_s:,.0f} a second of one core",
@@ -218,7 +219,6 @@ def govern_rows(count: int, members: int) -> tuple[list[Row], str]:
             found.same and flat,
         ),
     ]
-    return rows, note
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 import comity
 from comity.demo.heart import DemoData
 from comity.errors import Misconfigured
-from comity.learning.study import load
+from comity.learning.loading import load
 from comity.learning.tables import Table, read_table
 from comity.learning.training import Logistic, standardised
 

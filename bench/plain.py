@@ -21,10 +21,10 @@ from comity.aggregation.ring import (
     data_range,
     q_max,
 )
+from comity.learning.loading import LoadedStudy, load
 from comity.learning.model import model_bytes, to_flat, to_tensors
 from comity.learning.seeds import rounding_seed, training_seed
 from comity.learning.steps import Float32Array, Float64Array, first_moments, step_chunk
-from comity.learning.study import LoadedStudy, load
 from comity.learning.tables import Reading, inspect_table
 from comity.learning.training import clipped, generator
 from comity.values import MemberId, sha256

@@ -312,12 +312,6 @@ class Bench:
             ),
         ]
 
-    def govern(self) -> list[Row]:
-        """The fold of governance statements, without signature checks."""
-        rows, note = govern_rows(self.sizes.governed, self.sizes.governors)
-        self.notes.append(note)
-        return rows
-
     def _beside_floor(
         self, name: str, parameters: int, rounds: int
     ) -> tuple[list[float], Measured]:
@@ -360,7 +354,7 @@ NAMES: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "storm": Bench.storm,
     "sim": Bench.sim,
     "simulate": Bench.simulate,
-    "govern": Bench.govern,
+    "govern": lambda bench: govern_rows(bench.sizes, bench.notes),
     "torch": lambda bench: torch_rows(bench.folder, bench.sizes, bench.console.print, bench.notes),
 }
 

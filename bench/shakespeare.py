@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 import comity
-from comity.learning.study import load
+from comity.learning.loading import load
 from comity.learning.tables import Table, read_table
 from comity.learning.training import generator
 from comity.node.simulating import Wanted, simulate

@@ -19,11 +19,11 @@ from typing import Final, final
 import numpy as np
 
 from bench.plain import quantised_mean
+from comity.learning.loading import LoadedStudy, load
 from comity.learning.model import model_digest, to_flat, to_tensors
 from comity.learning.partition import even
 from comity.learning.seeds import training_seed
 from comity.learning.steps import Float32Array, first_moments, step_chunk
-from comity.learning.study import LoadedStudy, load
 from comity.learning.tables import Table, read_table
 from comity.learning.training import generator
 from comity.learning.twin import twin

@@ -28,6 +28,7 @@ from bench.hearts import ROWS, Hearts, hearts
 from comity.aggregation.whole_round import run_all_parties
 from comity.demo.heart import CENTRES, prepare
 from comity.learning import accuracy, auc, log_loss
+from comity.learning.loading import LoadedStudy, load
 from comity.learning.local import (
     fine_tuned,
     first_kept,
@@ -49,7 +50,7 @@ from comity.learning.steps import (
     Float64Array,
     Rule,
 )
-from comity.learning.study import LoadedStudy, Tensors, load
+from comity.learning.study import Tensors
 from comity.learning.tables import Table
 from comity.learning.training import (
     Logistic,

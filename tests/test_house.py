@@ -34,7 +34,7 @@ BANNED_WORDS = {"common", "util", "utils", "helper", "helpers", "base", "misc"}
 BANNED_WORDS |= {"manager", "handler", "engine", "context"}
 BANNED_FIRST = {"process", "do"}
 BANNED_ALONE = {"process", "do", "act", "agent", "data", "checkpoint", "proof", "key"}
-OUTERMOST = ("host/", "web/answering.py", "node/loop.py", "node/sandbox_study.py", "cli/main.py")
+OUTERMOST = ("host/", "web/answering.py", "node/events.py", "node/sandbox_study.py", "cli/main.py")
 """Where an error of any kind may end its way: the loops of host, node, study process, command."""
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -143,7 +143,7 @@ def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 def test_documents_are_short() -> None:
     limits = {ROOT / "README.md": README_LINES_MAX}
-    limits |= {path: ADR_LINES_MAX for path in (ROOT / "docs/adr").glob("*.md")}
+    limits |= {path: ADR_LINES_MAX for path in (ROOT / "docs/adr").glob("0*.md")}
     counts = {path: len(text_of(path).splitlines()) for path in limits}
     none_of([f"{path.name}: {counts[path]}" for path in limits if counts[path] > limits[path]])
 

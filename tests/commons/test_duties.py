@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from comity.commons import duties as owed
 from comity.commons import fold
 from comity.commons.attempts import Closing, End, Ended, Masking
-from comity.commons.duties import duties, something_waits, waiting_for
+from comity.commons.duties import duties, something_waits
 from comity.commons.phases import next_deadline_s, round_time_s
 from comity.commons.state import Done
+from comity.commons.waiting import waiting_for
 from comity.errors import Rule
 from comity.statements.governing import ReleaseSign, Seen, VoteCast
 from comity.statements.studies import ConsentGive, ConsentRefuse, ConsentWithdraw, StudyLeave

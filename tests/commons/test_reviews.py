@@ -11,7 +11,7 @@ import pytest
 
 from comity.commons.attempts import Joining, Masking
 from comity.commons.charter import Charter, charter_fault
-from comity.commons.duties import AskReview, SayAbandon, SaySeen, duties, waiting_for
+from comity.commons.duties import AskReview, SayAbandon, SaySeen, duties
 from comity.commons.gate import check_run
 from comity.commons.gate_steps import LocalFacts
 from comity.commons.opening import Waiting, expected_open
@@ -26,6 +26,7 @@ from comity.commons.reviews import (
 )
 from comity.commons.site import SitePolicy
 from comity.commons.state import Void
+from comity.commons.waiting import waiting_for
 from comity.errors import Refused, Rule
 from comity.statements.governing import Seen
 from comity.statements.rounds import RoundOpen

@@ -17,9 +17,9 @@ from comity.commons.attempts import (
     Revealing,
     Starting,
 )
-from comity.commons.duties import waiting_for
 from comity.commons.exposure import burned_set
 from comity.commons.opening import mask_degree
+from comity.commons.waiting import waiting_for
 from comity.errors import Rule
 from comity.statements.governing import Seen
 from comity.statements.rounds import RoundOpen

@@ -10,7 +10,7 @@ import pytest
 
 from comity.demo.heart import CENTRES, DemoData, prepare, recipe_text
 from comity.errors import Misconfigured
-from comity.learning.study import load
+from comity.learning.loading import load
 from comity.learning.tables import read_table
 
 NO_NETWORK = {"HOME": "/nonexistent"}

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import final
 
 from comity.commons.charter import commons_id
-from comity.commons.duties import waiting_for
 from comity.commons.fold import admit, apply, found
 from comity.commons.state import Accepted, State, Study
+from comity.commons.waiting import waiting_for
 from comity.errors import Refused, Unavailable
 from comity.log.merkle import Tree, leaf_hash
 from comity.node.http_client import Limits

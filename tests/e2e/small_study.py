@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 
 from comity.aggregation.layout import Layout
+from comity.learning.loading import LoadedStudy, load
 from comity.learning.local import Learned, Shared, learn
 from comity.learning.steps import Float32Array
-from comity.learning.study import LoadedStudy, load
 from comity.learning.tables import Reading, inspect_table
 from comity.learning.training import generator
 

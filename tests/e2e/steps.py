@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from comity.commons.attempts import Live, opened_of
-from comity.commons.duties import Duty, SayOpen, SayResolve, duties, waiting_for
+from comity.commons.duties import Duty, SayOpen, SayResolve, duties
 from comity.commons.fold import admit, apply, found
 from comity.commons.state import State, Study, Void
+from comity.commons.waiting import waiting_for
 from comity.errors import ComityError, Refused, Rule, Unavailable
 from comity.host.serve import HostServer
 from comity.log.merkle import Tree, leaf_hash

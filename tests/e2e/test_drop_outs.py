@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from comity.commons.attempts import Confirming, End
-from comity.commons.duties import waiting_for
+from comity.commons.waiting import waiting_for
 from comity.values import BlobName
 from tests.e2e.prepared import Make
 from tests.e2e.test_rounds import Plain, same_as_plain

@@ -13,8 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 from comity.commons.attempts import Confirming, End, Masking
-from comity.commons.duties import waiting_for
 from comity.commons.opening import Waiting, expected_open
+from comity.commons.waiting import waiting_for
 from comity.errors import Rule
 from comity.learning.model import read_model
 from comity.node.models import model_files

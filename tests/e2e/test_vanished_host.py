@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from comity.commons.attempts import End, Revealing
-from comity.commons.duties import waiting_for
+from comity.commons.waiting import waiting_for
 from comity.node.stages import scope_of
 from tests.e2e.forks import connect
 from tests.e2e.prepared import Make

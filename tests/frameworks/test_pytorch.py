@@ -14,6 +14,7 @@ from torch import nn
 
 from comity.errors import StudyFault, StudyFaultKind
 from comity.learning import FedAvg, FedProx, Pull, Scaffold
+from comity.learning.loading import LoadedStudy
 from comity.learning.local import first_kept, first_shared, learn, next_shared, seen
 from comity.learning.pytorch import (
     device,
@@ -24,7 +25,7 @@ from comity.learning.pytorch import (
     state_of,
     tensors_of,
 )
-from comity.learning.study import LoadedStudy, Study, Tensors
+from comity.learning.study import Study, Tensors
 from comity.learning.tables import Column, Table
 from comity.learning.training import generator
 

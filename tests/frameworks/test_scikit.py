@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from comity.errors import StudyFault, StudyFaultKind
+from comity.learning.loading import LoadedStudy
 from comity.learning.local import Shared, first_kept, first_shared, learn, next_shared, seen
-from comity.learning.study import LoadedStudy, Study, Tensors
+from comity.learning.study import Study, Tensors
 from comity.learning.tables import Column, Table
 from comity.learning.training import generator
 

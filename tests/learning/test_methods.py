@@ -14,6 +14,7 @@ import pytest
 from numpy.random import Generator
 
 from comity.errors import Malformed, StudyFault, StudyFaultKind
+from comity.learning.loading import LoadedStudy
 from comity.learning.local import (
     Learned,
     Shared,
@@ -31,7 +32,7 @@ from comity.learning.methods.pull import Pull
 from comity.learning.methods.scaffold import Scaffold, next_control
 from comity.learning.perceptron import Perceptron, first_layers
 from comity.learning.steps import FedAvg, Float32Array, Momentum, Nesterov
-from comity.learning.study import LoadedStudy, Study, Tensors, card_fault, describe
+from comity.learning.study import Study, Tensors, card_fault, describe
 from comity.learning.tables import Column, Table
 from comity.learning.tensors import Tensor, model_part
 from comity.learning.training import Logistic, adam, batches, sgd

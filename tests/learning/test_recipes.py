@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import comity
+from comity.learning.loading import LoadedStudy, load
 from comity.learning.local import Shared, first_kept, first_shared, learn, next_shared, seen
 from comity.learning.steps import Float32Array
-from comity.learning.study import LoadedStudy, load
 from comity.learning.tables import Table, read_table
 from comity.learning.training import clipped, generator
 

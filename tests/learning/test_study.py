@@ -13,15 +13,9 @@ import pytest
 import comity
 from comity.aggregation.layout import layout_fault
 from comity.errors import StudyFault, StudyFaultKind
+from comity.learning.loading import load
 from comity.learning.steps import FedAdam, FedAvg, RuleCard
-from comity.learning.study import (
-    Study,
-    StudyCard,
-    Tensor,
-    card_fault,
-    describe,
-    load,
-)
+from comity.learning.study import Study, StudyCard, Tensor, card_fault, describe
 from comity.learning.tables import Column
 from comity.statements.studies import UseTerms
 from comity.values import Digest

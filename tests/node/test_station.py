@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from comity.commons.attempts import joins_of, opened_of
 from comity.errors import Forged, Misconfigured, Refused, Rule, Unavailable
 from comity.node.answers import Posted
+from comity.node.dealings import dealings
 from comity.node.opening import open_station
 from comity.node.stages import seat_of
 from comity.statements.governing import Seen
@@ -113,20 +114,20 @@ def test_dealings_come_together_and_each_is_what_its_join_says(
         size = SEALED_BYTES * (opened.count - 1) + ROW_BYTES * opened.count
         station, bulk = world.desk("m1").station, world.server.host.bulk
         true = [path.read_bytes() for path in bulk.dealt(world.state, opened.id)[0]]
-        station.forget_dealings()
-        assert station.dealings(opened.id, names, size) == true
-        station.forget_dealings()
-        assert station.dealings(opened.id, names[:2], size) == true[:2], "one by one"
-        station.forget_dealings()
+        station.dealt.clear()
+        assert dealings(station, opened.id, names, size) == true
+        station.dealt.clear()
+        assert dealings(station, opened.id, names[:2], size) == true[:2], "one by one"
+        station.dealt.clear()
         own = joins[seat_of(station, opened)].blob
         false = next(place for place, name in enumerate(names) if name != own)
         place = bulk.dealt(world.state, opened.id)[0][false]
         place.chmod(0o600)
         place.write_bytes(true[false][:-1] + b"?")
         with pytest.raises(Forged):
-            station.dealings(opened.id, names, size)
+            dealings(station, opened.id, names, size)
         place.write_bytes(true[false])
-        assert station.dealings(opened.id, names, size) == true
+        assert dealings(station, opened.id, names, size) == true
 
 
 def test_one_process_at_a_time_opens_a_folder(commons: Make, tmp_path: Path) -> None:

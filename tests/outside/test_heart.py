@@ -17,10 +17,10 @@ import pytest
 import comity
 from comity.demo.heart import DemoData, prepare
 from comity.learning import FedAdagrad, FedAdam, FedAvg, FedYogi
+from comity.learning.loading import LoadedStudy, load
 from comity.learning.local import alone, first_shared
 from comity.learning.model import to_flat, to_tensors
 from comity.learning.steps import Float64Array, Rule, first_moments, step_chunk
-from comity.learning.study import LoadedStudy, load
 from comity.learning.tables import Table, read_table
 from comity.learning.training import Logistic, clipped, generator
 from comity.values import labelled_hash, u32

@@ -32,9 +32,7 @@ from comity.commons.belonging_duties import beside_studies, epoch_is_final, wait
 from comity.commons.dealing import expected_start
 from comity.commons.exposure import attempts_of_round, exposed_by
 from comity.commons.opening import (
-    Waiting,
     expected_open,
-    has_unused_key,
     may_take_part,
 )
 from comity.commons.owed import AskApprove as AskApprove
@@ -69,8 +67,8 @@ from comity.commons.phases import (
 )
 from comity.commons.reviews import pauses
 from comity.commons.state import State, Study
-from comity.commons.studies import consent_rule
 from comity.commons.votes import signatures_of
+from comity.commons.waiting import may_enrol, still_coming
 from comity.statements.rounds import RoundOpen
 from comity.values import DAY_S, MemberId, Seat
 
@@ -143,54 +141,6 @@ def _moved_on(before: Study, after: Study) -> bool:
     return not same or before.pauses is not after.pauses
 
 
-def waiting_for(state: State, study: Study) -> Waiting | None:
-    """Whom the study waits for now, in any phase, and why; None when the next Open is due."""
-    attempt = study.current
-    if attempt is None:
-        expected = expected_open(state, study.id)
-        if isinstance(expected, Waiting):
-            return expected
-        coming = _still_coming(state, study, state.commons_time_s)
-        return Waiting(study.id, coming, "to answer or to enrol, for a while") if coming else None
-    seats, reason = _waited_for(study, attempt)
-    opened = opened_of(attempt)
-    if isinstance(attempt, Starting | Closing):
-        return Waiting(study.id, (state.host,), reason)
-    return Waiting(study.id, tuple(opened.member(seat) for seat in sorted(seats)), reason)
-
-
-def _waited_for(study: Study, attempt: Live) -> tuple[frozenset[Seat], str]:
-    everybody = frozenset(Seat(seat) for seat in range(1, opened_of(attempt).count + 1))
-    here = everybody - attempt.abandons.keys()
-    match attempt:
-        case Joining():
-            return joiners(study, attempt.opened) & here - attempt.joins.keys(), "to join"
-        case Readying():
-            waited = frozenset(attempt.joins) - attempt.readies.keys()
-            return waited & here, "to open its shares and be ready"
-        case Resolving():
-            dealers = frozenset(dealer for dealer, _ in open_complaints(attempt))
-            return dealers, "to answer a complaint about its shares"
-        case Starting():
-            return frozenset(), "to start the attempt"
-        case Masking():
-            waited = committers(study, attempt.started) - attempt.commits.keys()
-            return waited & here, "to train and commit its masked vector"
-        case Closing():
-            return frozenset(), "to add the vectors and close"
-        case Confirming():
-            return here - attempt.confirms.keys(), "to confirm"
-        case Revealing():
-            silent = attempt.closed.survivors - attempt.reveals.keys()
-            if silent & here:
-                return silent & here, "to check the sum and reveal"
-            return here - attempt.accepts.keys(), "to unmask and accept"
-        case Halted():
-            return here, "to abandon: too few are left for a result"
-        case _:
-            assert_never(attempt)
-
-
 def _in_study(
     state: State, study: Study, me: MemberId, final_size: int, now_s: int
 ) -> Iterator[Duty]:
@@ -206,11 +156,11 @@ def _in_study(
             yield from _in_attempt(state, study, attempt, seat, final_size)
     elif hosting:
         expected = expected_open(state, study.id)
-        if isinstance(expected, RoundOpen) and not _still_coming(state, study, now_s):
+        if isinstance(expected, RoundOpen) and not still_coming(state, study, now_s):
             yield SayOpen(expected)
     if study.finished or me in state.changes.going:
         return
-    if _may_enrol(state, study, me):
+    if may_enrol(state, study, me):
         yield SayEnrol(study)
     if me not in study.consents and me not in study.refused | study.left:
         yield AskConsent(study)
@@ -246,45 +196,6 @@ def _of_host(attempt: Live) -> Iterator[Duty]:
         yield SayStart(expected_start(attempt))
     if isinstance(attempt, Closing):
         yield SayClose(attempt)
-
-
-def _still_coming(state: State, study: Study, now_s: int) -> tuple[MemberId, ...]:
-    """Live members that are about to enrol, so that opening now would leave them out.
-
-    Live: it signed a time within the plan's join_by. Before the first attempt the members that
-    have not answered yet count too. A set that grows later would show who came (5.10).
-    """
-    since_s = now_s - study.register.plan.deadlines.join_by_s
-    answered = study.consents.keys() | study.refused | study.left
-    return tuple(
-        member
-        for member in state.present
-        if state.authors[member].time_s >= since_s
-        and not has_unused_key(study, member)
-        and not state.is_suspended(member)
-        and (_may_enrol(state, study, member) or (study.attempt == 0 and member not in answered))
-    )
-
-
-def _may_enrol(state: State, study: Study, member: MemberId) -> bool:
-    if member in study.left | study.excluded or has_unused_key(study, member):
-        return False
-    if state.is_suspended(member):
-        return False
-    if consent_rule(state, study, member) is not None:
-        return False
-    attempt = study.current
-    seat = None if attempt is None else opened_of(attempt).seat(member)
-    if seat is None:
-        return True
-    # In an attempt the next key comes with Ready; whoever missed that enrols again.
-    match attempt:
-        case Joining():
-            return False
-        case Readying():
-            return seat not in attempt.joins or seat in attempt.abandons
-        case _:
-            return True
 
 
 def _in_attempt(

@@ -16,6 +16,7 @@ from numpy.random import Generator
 
 from comity.errors import StudyFault, StudyFaultKind
 from comity.learning.given import checked_metrics, metric_tensors, to_sum
+from comity.learning.loading import LoadedStudy
 from comity.learning.methods.fedprox import FedProx
 from comity.learning.methods.pull import Pull, no_offset
 from comity.learning.methods.scaffold import Scaffold, check_control, next_control
@@ -27,7 +28,7 @@ from comity.learning.steps import (
     moments_count,
     step_chunk,
 )
-from comity.learning.study import LoadedStudy, Study
+from comity.learning.study import Study
 from comity.learning.tables import Table
 from comity.learning.tensors import Parts
 from comity.learning.training import clipped, generator

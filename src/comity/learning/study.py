@@ -21,11 +21,9 @@ module runs no study code; `load` only picks the parts out of a namespace.
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NoReturn, TypeVar, cast, final, get_args
+from typing import Final, Literal, NoReturn, TypeVar, final, get_args
 
 import msgspec
 
@@ -44,7 +42,7 @@ from comity.learning.methods.cards import (
 )
 from comity.learning.names import NAME as NAME
 from comity.learning.steps import FedAvg, Float32Array, Rule, RuleCard, rule_card, rule_of
-from comity.learning.tables import Column, Table
+from comity.learning.tables import Column
 from comity.learning.tensors import CONTROL, Parts, model_part, parts_of, tensor_of
 from comity.learning.tensors import Tensor as Tensor
 from comity.statements.studies import UseTerms, use_fault
@@ -124,16 +122,16 @@ class Study:
         _one_of("weights", self.weights, get_args(Weights))
         _one_of("missing", self.missing, get_args(Missing))
         if not isinstance(self.rule, Rule):
-            _refuse(
+            refuse(
                 "rule is FedAvg(...), FedAdam(...), FedYogi(...), FedAdagrad(...), Momentum(...) or"
                 " Nesterov(...)"
             )
         if self.method is not None and not isinstance(self.method, Method):
-            _refuse("method is FedProx(...) or Scaffold(...), or left out")
+            refuse("method is FedProx(...) or Scaffold(...), or left out")
         if not is_slug(self.name):
-            _refuse(f"name has a-z, 0-9 and hyphens only, at most {SLUG_BYTES_MAX} of them")
+            refuse(f"name has a-z, 0-9 and hyphens only, at most {SLUG_BYTES_MAX} of them")
         if not self.title.isprintable() or not 1 <= len(self.title.encode()) <= TEXT_BYTES_MAX:
-            _refuse(f"title is one printable line of at most {TEXT_BYTES_MAX} bytes")
+            refuse(f"title is one printable line of at most {TEXT_BYTES_MAX} bytes")
         _within("rounds", self.rounds, 1, ROUNDS_MAX)
         _within("weight_max", self.weight_max, 1, WEIGHT_MAX)
         _within("seed", self.seed, 0, INTEGER_MAX)
@@ -146,25 +144,25 @@ class Study:
         if len({*forms, *(column.name for column in self.columns)}) < len(forms) + len(
             self.columns
         ):
-            _refuse("columns have two columns or sources of the same name")
+            refuse("columns have two columns or sources of the same name")
         if sum(column.kind == "label" for column in self.columns) > 1:
-            _refuse("columns have more than one label; the others are categories")
+            refuse("columns have more than one label; the others are categories")
         if self.weights == "equal" and self.weight_max != 1:
-            _refuse('weights="equal" needs weight_max=1: every member counts once')
+            refuse('weights="equal" needs weight_max=1: every member counts once')
         if self.weights != "equal" and self.weight_max == 1:
-            _refuse(f'weights="{self.weights}" needs weight_max above 1, or say weights="equal"')
+            refuse(f'weights="{self.weights}" needs weight_max above 1, or say weights="equal"')
         own = any(tensor.own for tensor in self.tensors)
         trains = self.rule != PLAIN or bool(self.method or self.fine_tuning or own)
         fault = evaluate_fault(self.kind, self.metrics, self.rounds, self.weights, trains=trains)
         if fault is not None:
-            _refuse(fault)
+            refuse(fault)
         if all(tensor.own for tensor in self.tensors):
-            _refuse("every tensor is a member's own: nothing is learned together")
+            refuse("every tensor is a member's own: nothing is learned together")
         if len(self.parts.vector.segments) > TENSORS_MAX:
-            _refuse(f"Scaffold: at most {TENSORS_MAX // 2} shared tensors")
+            refuse(f"Scaffold: at most {TENSORS_MAX // 2} shared tensors")
         words = sum(math.prod(tensor.shape) for tensor in self.tensors)
         if max(words, self.parts.vector.data_words) > VECTOR_WORDS_MAX - 8:
-            _refuse(
+            refuse(
                 f"the model has more than {VECTOR_WORDS_MAX - 8} numbers; with Scaffold it counts"
                 " twice"
             )
@@ -320,74 +318,6 @@ def describe(study: Study) -> StudyCard:
     )
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class LoadedStudy:
-    """A study with its functions, which are the author's code: call them in a sandbox only.
-
-    takes_pull: whether `train` has the fourth parameter. With kind "evaluate" the file has neither
-    `initial` nor `train`, and what stands here for them fails (`learning/local.py: evaluating`).
-    """
-
-    study: Study
-    initial: Callable[[int], Mapping[str, Float32Array]]
-    train: Callable[..., tuple[Mapping[str, Float32Array], int]]
-    evaluate: Callable[[Tensors, Table], Mapping[str, float]]
-    takes_pull: bool = False
-
-
-def load(namespace: Mapping[str, object]) -> LoadedStudy:
-    """Pick the four parts out of what running a study file left behind.
-
-    Raises:
-        StudyFault(NOT_LOADABLE): a part is missing or has other parameters.
-    """
-    study = namespace.get("STUDY")
-    if not isinstance(study, Study):
-        _refuse("the file sets no STUDY = Study(...)")
-    evaluate = cast(
-        Callable[[Tensors, Table], Mapping[str, float]],
-        _function(namespace, "evaluate", ("weights", "table")),
-    )
-    if study.kind == "evaluate":
-        return LoadedStudy(study, _not_given, _not_given, evaluate)
-    train = _function(namespace, "train", ("weights", "table", "rng"), optional="pull")
-    takes_pull = "pull" in inspect.signature(train).parameters
-    if study.method is not None and not takes_pull:
-        _refuse(
-            f"{type(study.method).__name__} changes local steps: write"
-            " def train(weights, table, rng, pull), and add what pull says to each gradient"
-        )
-    # What the functions return is checked where it is used.
-    return LoadedStudy(
-        study,
-        cast(
-            Callable[[int], Mapping[str, Float32Array]],
-            _function(namespace, "initial", ("seed",)),
-        ),
-        cast(Callable[..., tuple[Mapping[str, Float32Array], int]], train),
-        evaluate,
-        takes_pull,
-    )
-
-
-def _not_given(*_: object) -> NoReturn:
-    _refuse('with kind="evaluate" nothing is trained; name the model to evaluate with --model')
-
-
-def _function(
-    namespace: Mapping[str, object], name: str, parameters: tuple[str, ...], optional: str = ""
-) -> Callable[..., object]:
-    found = namespace.get(name)
-    form = f"def {name}({', '.join(parameters)})"
-    if not inspect.isfunction(found):
-        _refuse(f"the file has no function {form}")
-    given = tuple(inspect.signature(found).parameters)
-    if given != parameters and given != (*parameters, optional):
-        _refuse(f"the parameters of {name} are not those of {form}")
-    return found
-
-
 def _check_use(use: UseTerms) -> None:
     try:
         fault = use_fault(msgspec.convert(msgspec.to_builtins(use), UseTerms))
@@ -397,25 +327,26 @@ def _check_use(use: UseTerms) -> None:
             " fields are true or false, ontology terms such as MONDO:0004995, and a digest"
         )
     if fault is not None:
-        _refuse(fault)
+        refuse(fault)
 
 
 def _one_of(setting: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        _refuse(f"{setting} is one of {', '.join(allowed)}")
+        refuse(f"{setting} is one of {', '.join(allowed)}")
 
 
 def _within(setting: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        _refuse(f"{setting} is a whole number from {low} to {high}")
+        refuse(f"{setting} is a whole number from {low} to {high}")
 
 
 def _distinct(setting: str, names: tuple[str, ...], count_max: int) -> None:
     if not 1 <= len(names) <= count_max:
-        _refuse(f"{setting} has 1 to {count_max} entries; write a single one as ({setting[:-1]},)")
+        refuse(f"{setting} has 1 to {count_max} entries; write a single one as ({setting[:-1]},)")
     if len(set(names)) != len(names):
-        _refuse(f"{setting} has the same name twice")
+        refuse(f"{setting} has the same name twice")
 
 
-def _refuse(message: str) -> NoReturn:
+def refuse(message: str) -> NoReturn:
+    """Raise StudyFault(NOT_LOADABLE): the study file cannot be taken as it is."""
     raise StudyFault(StudyFaultKind.NOT_LOADABLE, f"study file: {message}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from comity.errors import ComityError, Unavailable
 from comity.node.comparing import Compared
 from comity.node.remote import Batch, Remote
 from comity.node.station import Station
+
+LOG = logging.getLogger(__name__)
 
 
 @final
@@ -71,3 +74,17 @@ def disk_fault(error: OSError | Unavailable) -> Unavailable:
 
 
 Event = Heard | Trained | Handed | Compared | Wish | Stopped | ComityError
+
+
+def grant(wish: Wish, station: Station) -> None:
+    """Answer a wish, with what it gives or with its error.
+
+    What it says is delivered with the rest: it is kept, so a host that is away is no error.
+    """
+    try:
+        wish.answer.put(wish.fulfil(station))
+    except ComityError as error:
+        wish.answer.put(error)
+    except Exception:
+        LOG.exception("wish failed")
+        wish.answer.put(Unavailable("the node failed at this; what it logged says why"))

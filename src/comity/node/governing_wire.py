@@ -9,7 +9,9 @@ from msgspec import Meta, Struct
 
 from comity.node import applying, governing, rotating
 from comity.node.applying import Applied
+from comity.node.deciding_wire import Deciding, DecidingResult, decide
 from comity.node.governing import HostReport, MembersReport, Seeded
+from comity.node.reviewing_wire import Reviewed, ReviewResult, review
 from comity.node.station import Station
 from comity.node.wish_fields import FilePath, Name, Url
 from comity.node.wishes import Said
@@ -130,13 +132,24 @@ Governed = (
     | RotateKeys
     | RevokeKeys
     | ApproveOwn
+    | Deciding
+    | Reviewed
 )
 
-GoverningResult = Said | HostReport | Seeded | MembersReport | Applied
+GoverningResult = (
+    Said | HostReport | Seeded | MembersReport | Applied | DecidingResult | ReviewResult
+)
 
 
 def govern(wish: Governed, station: Station) -> GoverningResult:
-    """Grant a wish about who hosts or who belongs. Raises what its function raises."""
+    """Grant a wish about who hosts, who belongs, what is decided or reviewed.
+
+    Raises what its function raises.
+    """
+    if isinstance(wish, Deciding):
+        return decide(wish, station)
+    if isinstance(wish, Reviewed):
+        return review(wish, station)
     match wish:
         case AskHost():
             return governing.host_report(station)

@@ -28,6 +28,7 @@ from comity.node.events import (
     Trained,
     Wish,
     disk_fault,
+    grant,
     refuse_wishes,
     stopped,
 )
@@ -196,7 +197,7 @@ class Loop:
                 if event.remote is self._station.remote:
                     self._take(event.batch)
             case Wish():
-                self._fulfil(event)
+                grant(event, self._station)
             case Compared():
                 self._peers.take(event)
             case Handed():
@@ -329,16 +330,6 @@ class Loop:
         """Make durable what was taken, and let the mirror show it."""
         self._station.flush()
         self._peers.publish()
-
-    def _fulfil(self, wish: Wish) -> None:
-        # What it says is delivered with the rest: it is kept, so a host that is away is no error.
-        try:
-            wish.answer.put(wish.fulfil(self._station))
-        except ComityError as error:
-            wish.answer.put(error)
-        except Exception:
-            LOG.exception("wish failed")
-            wish.answer.put(Unavailable("the node failed at this; what it logged says why"))
 
     # -- what is owed -------------------------------------------------------------------------
 

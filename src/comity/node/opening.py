@@ -73,17 +73,12 @@ def open_station(
         Unavailable: another process runs this node.
     """
     machine = machine or Machine()
-    fault = flush_to_zero_fault()
-    if fault is not None:
-        raise Misconfigured(fault)
-    sharing.self_check()
-    linear_check.self_check()
+    _check_arithmetic()
     settings = read_node_settings(folder / "node.toml")
     charter = _charter_of(folder)
     policy = SiteFile(folder)
     policy.now()
     member = MemberId(settings.member)
-
     outlet = Ledger(folder, clock)
 
     def remote_to(url: str) -> Remote:
@@ -139,6 +134,14 @@ def open_station(
     adopt_if_final(station)
     station.use_host(followed_url(replica.state, journal, settings))
     return station
+
+
+def _check_arithmetic() -> None:
+    fault = flush_to_zero_fault()
+    if fault is not None:
+        raise Misconfigured(fault)
+    sharing.self_check()
+    linear_check.self_check()
 
 
 def _charter_of(folder: Path) -> Charter:

@@ -167,7 +167,7 @@ def _after_end(station: Station, ended: Ended) -> None:
     if ended.closed is not None:
         _drop_vectors(station, ended.closed, seat)
     forget_models(station, station.replica.state.studies[opened.study])
-    station.forget_dealings()
+    station.dealt.clear()
 
 
 def _works(station: Station, ended: Ended, scope: Attempt) -> list[WorkRecord]:

@@ -21,11 +21,11 @@ from comity.commons.duties import (
     Duty,
     SayAbandon,
     duties,
-    waiting_for,
 )
 from comity.commons.exposure import left_out
 from comity.commons.state import Proposal, State, Study
 from comity.commons.votes import signatures_of
+from comity.commons.waiting import waiting_for
 from comity.errors import Unavailable
 from comity.node.asks import Asked, asked
 from comity.node.models import method_text

@@ -14,9 +14,10 @@ from typing import Final
 from comity.errors import Malformed, Misconfigured, Raised
 from comity.learning.fitting import contract_text
 from comity.learning.given import checked_metrics
+from comity.learning.loading import LoadedStudy
 from comity.learning.local import seen
 from comity.learning.steps import Float32Array
-from comity.learning.study import Contract, LoadedStudy
+from comity.learning.study import Contract
 from comity.learning.tables import Reading, Table, Unread, inspect_table
 from comity.node.sandbox_wire import Failed, Unfit
 

@@ -15,12 +15,13 @@ import numpy as np
 
 from comity.errors import Misconfigured, StudyFault, StudyFaultKind
 from comity.learning.fitting import contract_text
+from comity.learning.loading import LoadedStudy
 from comity.learning.local import Learned, Shared, fine_tuned, first_kept, first_shared, learn
 from comity.learning.partition import by_column, dirichlet, even
 from comity.learning.seeds import training_seed, tuning_seeds
 from comity.learning.simulate import Simulation, Terms
 from comity.learning.steps import Float32Array, flush_to_zero_fault
-from comity.learning.study import LoadedStudy, contract_of
+from comity.learning.study import contract_of
 from comity.learning.tables import Table
 from comity.learning.training import generator
 from comity.node.sandbox_calls import NoSum, measured, read_bytes, read_file

@@ -17,6 +17,7 @@ import numpy as np
 
 from comity.aggregation.layout import Layout
 from comity.errors import Malformed, Raised, StudyFault, StudyFaultKind
+from comity.learning.loading import LoadedStudy, load
 from comity.learning.local import (
     Shared,
     alone,
@@ -31,7 +32,7 @@ from comity.learning.methods.scaffold import Scaffold
 from comity.learning.model import header_bytes
 from comity.learning.seeds import alone_seeds, tuning_seeds
 from comity.learning.steps import Float32Array, flush_to_zero_fault
-from comity.learning.study import LoadedStudy, contract_of, describe, load
+from comity.learning.study import contract_of, describe
 from comity.learning.tables import Reading
 from comity.learning.training import generator
 from comity.node.sandbox_calls import (

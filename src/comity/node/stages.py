@@ -20,6 +20,7 @@ from comity.aggregation.stages import (
 )
 from comity.commons.attempts import Closed, JoinFact, Opened
 from comity.errors import Malformed, Refused, Rule
+from comity.node.dealings import dealings
 from comity.node.station import Station
 from comity.storage.ports import Attempt
 from comity.values import ROW_BYTES, SEALED_BYTES, Digest, MemberId, Seat, sha256
@@ -109,7 +110,7 @@ def dealings_of(
     """
     bytes_count = SEALED_BYTES * (opened.count - 1) + ROW_BYTES * opened.count
     seats = sorted(joins)
-    blobs = station.dealings(opened.id, [joins[seat].blob for seat in seats], bytes_count)
+    blobs = dealings(station, opened.id, [joins[seat].blob for seat in seats], bytes_count)
     return {
         int(seat): Dealing(
             joins[seat].ephemeral_key, joins[seat].self_commit, joins[seat].rows_root, blob

@@ -49,7 +49,7 @@ from comity.statements.wire import Draft, read, sign
 from comity.storage.blobs import FileBlobStore
 from comity.storage.journal import SqliteJournal
 from comity.storage.ports import Attempt, WorkRecord
-from comity.values import NOTHING, BlobName, MemberId, StatementId, sha256
+from comity.values import NOTHING, BlobName, MemberId, StatementId
 
 LOG = logging.getLogger(__name__)
 
@@ -113,6 +113,9 @@ class Station:
     sums: dict[StatementId, tuple[Path, bytes]] = field(default_factory=dict)
     """Fetched sums of attempts under way, with their check values, by their Close."""
 
+    dealt: dict[str, bytes] = field(default_factory=dict)
+    """Join blobs of attempts under way, by their names (`dealings.py`)."""
+
     coming_sums: dict[StatementId, SumFile] = field(default_factory=dict)
     """Sums that were cut on the way here, by their Close: what came is not asked for again."""
 
@@ -120,7 +123,6 @@ class Station:
     _missing: tuple[int, int] = (-1, 0)  # seq of my first statement not logged; since when
     _sent_again_at_s: int = 0
     _own: list[tuple[StatementId, int]] = field(default_factory=list)
-    _dealings: dict[str, bytes] = field(default_factory=dict)
     _others: dict[str, Remote] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -170,48 +172,6 @@ class Station:
             self.remote.get_blob(wanted, fetched)
             self.blobs.adopt(fetched, wanted)
         return self.blobs.path(wanted)
-
-    def dealing(self, name: str, bytes_count: int) -> bytes:
-        """A join blob of an attempt under way, by its SHA-256; held in memory only.
-
-        Raises:
-            Forged, Malformed, Unavailable: the host serves another one, or none.
-        """
-        known = self._dealings.get(name)
-        if known is None:
-            if self.blobs.finished(BlobName(name)):
-                known = self.blobs.path(BlobName(name)).read_bytes()
-            else:
-                known = self.remote.small_blob(BlobName(name), bytes_count)
-            self._dealings[name] = known
-        return known
-
-    def held_dealing(self, name: str) -> bytes | None:
-        """The same, if it was fetched before; nothing is asked."""
-        return self._dealings.get(name)
-
-    def dealings(
-        self, opened: StatementId, names: Sequence[str], bytes_each: int
-    ) -> Sequence[bytes]:
-        """The join blobs of an attempt, in the order of `names`: all asked for at once.
-
-        What does not come so, or is another blob, is asked for by its own name.
-        Raises: as `dealing`.
-        """
-        missing = {name for name in names if name not in self._dealings}
-        if len(missing) > 1:
-            try:
-                for blob in self.remote.dealings(opened, len(names), bytes_each):
-                    name = sha256(blob)
-                    if name in missing:
-                        self._dealings[name] = blob
-            except ComityError as error:
-                LOG.debug("dealings one by one round_open=%s why=%s", opened, error)
-        return [self.dealing(name, bytes_each) for name in names]
-
-    def forget_dealings(self) -> None:
-        """Drop the join blobs of attempts that are over."""
-        self._dealings.clear()
 
     def remote_to(self, url: str) -> Remote:
         """A connection to any host of this commons; the same one for the same URL."""

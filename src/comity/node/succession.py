@@ -334,7 +334,7 @@ def hand_in_bulk(station: Station) -> None:
         for join in joins.values():
             # Also those of others: who has left since hands in nothing any more.
             blob = BlobName(join.blob)
-            _hand_in_blob(station, blob, held=station.held_dealing(blob))
+            _hand_in_blob(station, blob, held=station.dealt.get(blob))
 
 
 def _hand_in_blob(

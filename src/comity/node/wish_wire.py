@@ -23,7 +23,6 @@ from comity.node.consent_wire import (
     look_at,
     simulated,
 )
-from comity.node.deciding_wire import Deciding, DecidingResult, decide
 from comity.node.evaluating import Evaluation, EvaluationTask, evaluation_task, run_evaluation
 from comity.node.evidence_wire import AboutEvidence, EvidenceResult, fulfil_about_evidence
 from comity.node.exporting import ExportTask, LogExported, export_log, export_task
@@ -34,7 +33,6 @@ from comity.node.pages import ENTRIES_MAX, EntryProof, EntryShown, Logged, LogPa
 from comity.node.planning import PHASE_S, TRAIN_S, PlanTerms, study_parts
 from comity.node.releasing import Written
 from comity.node.reports import AnchorText, Status
-from comity.node.reviewing_wire import Reviewed, ReviewResult, review
 from comity.node.rows import StudyShown
 from comity.node.station import Station
 from comity.node.wish_fields import FilePath, Name
@@ -250,12 +248,10 @@ Wish = (
     | AskLogged
     | EvaluateStudy
     | Governed
-    | Deciding
     | AboutEvidence
     | AskFailures
     | ShowStudy
     | FindStudyFile
-    | Reviewed
     | AboutConsent
 )
 
@@ -268,12 +264,10 @@ Result = (
     | LogExported
     | AnchorText
     | SiteStopped
-    | ReviewResult
     | Logged
     | Evaluation
     | Written
     | GoverningResult
-    | DecidingResult
     | EvidenceResult
     | Failures
     | StudyShown
@@ -356,10 +350,6 @@ def fulfil(wish: Wish, station: Station) -> Result:
                 return about_consent(wish, station)
             if isinstance(wish, Governed):
                 return govern(wish, station)
-            if isinstance(wish, Deciding):
-                return decide(wish, station)
-            if isinstance(wish, Reviewed):
-                return review(wish, station)
             return fulfil_about_evidence(wish, station)
 
 

@@ -70,7 +70,7 @@ def test_attack_5_swapped_shares_are_not_taken(commons: Make, tmp_path: Path) ->
         true = path.read_bytes()
         path.write_bytes(other.read_bytes())
         for desk in world.desks:
-            desk.station.forget_dealings()
+            desk.station.dealt.clear()
             desk.wake()
         for _ in range(6):
             world.turn()

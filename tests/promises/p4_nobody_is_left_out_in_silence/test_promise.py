@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from comity.commons.attempts import Closing, Starting
-from comity.commons.duties import waiting_for
 from comity.commons.state import Void
+from comity.commons.waiting import waiting_for
 from comity.errors import Refused, Rule
 from comity.statements.governing import Seen
 from comity.values import SEEN_INTERVAL_S, Seat, pack_bits
