@@ -95,11 +95,13 @@ def test_a_stranger_applies_is_admitted_joins_and_is_in_the_next_study(tmp_path:
         members.all.append(new)
         new.start_node()
         members.until(lambda: new.status().founded, "the new node runs")
+        text = study_text(rounds=1)
         for each in members.all:
+            each.place.allow(text)
             each.ask(DeclareDataset(f"rows-{each.member}", str(each.place.table)), object)
         members.until(lambda: len(new.status().datasets) == 1, "its data set")
         file = tmp_path / "study.py"
-        file.write_text(study_text(rounds=1))
+        file.write_text(text)
         members.all[1].ask(RegisterStudy(str(file), phase_s=60, train_s=120), object)
         members.until(lambda: all(e.study().results_count == 1 for e in members.all), "a result")
         assert len({each.study().model for each in members.all}) == 1

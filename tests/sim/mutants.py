@@ -35,7 +35,7 @@ from comity.node import (
 )
 from comity.node.station import Station
 from comity.statements.entries import Entry
-from comity.storage import journal
+from comity.storage import promises
 from comity.storage.journal import SqliteJournal
 from comity.storage.ports import Attempt, Ending
 from comity.values import Digest, MemberId, StatementId, raw
@@ -158,7 +158,7 @@ MUTANTS: dict[str, Sequence[Patch]] = {
     "no journal": [
         (SqliteJournal, "say", _forgetful_say),
         (SqliteJournal, "promised", lambda self, scope: dict(_memory(self).get(scope, {}))),
-        (journal, "_check_promises", _nothing),
+        (promises, "check_promises", _nothing),
     ],
     "mod 2^32 check": [
         (vectors, "CheckValue", _WordCheck),
@@ -187,7 +187,7 @@ MUTANTS: dict[str, Sequence[Patch]] = {
         (service, "may_sign", _signs_on),
         (service, "halt_if_forgotten", _nothing),
     ],
-    "left host cosigned": _everywhere("approved", _nothing, cosigning, loop, moving),
+    "left host cosigned": _everywhere("approved", _nothing, cosigning, moving),
     "tail unchecked": [(histories.History, "follows", _always)],
     "caught host spoken to": [(loop, "caught", _nothing)],
 }
