@@ -121,9 +121,9 @@ class Remote:
         """Close every connection and end every pause; later calls raise Unavailable."""
         self._client.close()
 
-    def status(self) -> HostStatus:
-        """What the host tells anybody. Raises Malformed or Unavailable."""
-        answer = self._client.ask("GET", "/status", bytes_max=_ANSWER_MAX)
+    def status(self, tries: int | None = None) -> HostStatus:
+        """What the host tells anybody, asked so often. Raises Malformed or Unavailable."""
+        answer = self._client.ask("GET", "/status", bytes_max=_ANSWER_MAX, tries=tries)
         return parse(answer.body, HostStatus)
 
     def post_statements(self, envelopes: Sequence[bytes]) -> list[Posted]:

@@ -113,6 +113,9 @@ class Station:
     sums: dict[StatementId, tuple[Path, bytes]] = field(default_factory=dict)
     """Fetched sums of attempts under way, with their check values, by their Close."""
 
+    away: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Candidates to host that did not answer, by URL: until when nothing is asked, and why."""
+
     dealt: dict[str, bytes] = field(default_factory=dict)
     """Join blobs of attempts under way, by their names (`dealings.py`)."""
 

@@ -21,6 +21,7 @@ from comity.commons.state import Pending, State
 from comity.errors import Forged, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
 from comity.node.addresses import FOLLOWED, address_of, followed_url
+from comity.node.answers import HostStatus
 from comity.node.histories import Applied, check_successor, newest_epoch
 from comity.node.reacting import proven_against_host
 from comity.node.remembering import require_memory
@@ -33,6 +34,7 @@ LOG = logging.getLogger(__name__)
 
 APPROVED: Final = "host/approved"
 NEXT: Final = "host/next"
+AWAY_S_MAX: Final = 30.0
 
 
 @final
@@ -157,7 +159,7 @@ def approve_settled(station: Station, pending: Pending) -> None:
             raise _promised(before)
         # Nobody stops for a host that is not there yet: the promise waits until it answers.
         address = address_of(station.replica.state, epoch.host)
-        if address is None or station.remote_to(address).status().in_office:
+        if address is None or told_by(station, address).in_office:
             raise Unavailable(f"{epoch.host} shall host, and is not ready at {address or 'all'}")
         station.journal.put(APPROVED, msgspec.json.encode(promise))
     station.say(EpochApprove(document=epoch.digest, epoch=epoch.number))
@@ -225,6 +227,25 @@ def next_url(station: Station) -> str | None:
     return None
 
 
+def told_by(station: Station, url: str) -> HostStatus:
+    """What a candidate to host tells, asked once: this node has other work, and asks again.
+
+    One that does not answer is left alone for four times as long as it kept this node waiting.
+    Raises: Malformed, Unavailable.
+    """
+    now_s = station.machine.monotonic_s
+    begun_s = now_s()
+    until_s, why = station.away.get(url, (0.0, ""))
+    if begun_s < until_s:
+        raise Unavailable(why)
+    try:
+        return station.remote_to(url).status(tries=1)
+    except Unavailable as error:
+        ended_s = now_s()
+        station.away[url] = ended_s + min(AWAY_S_MAX, 4 * (ended_s - begun_s)), str(error)
+        raise
+
+
 def hand_over_outbox(station: Station, url: str) -> None:
     """Send a candidate all that waits; it keeps it as a proposal until it is host."""
     try:
@@ -244,13 +265,12 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     Raises:
         HostFault, Forged, Malformed: it is no host that this node may follow. Unavailable.
     """
-    remote = station.remote_to(url)
-    told = remote.status()
+    told = told_by(station, url)
     if not told.in_office and url != station.remote.url:
         if told.size < station.replica.state.size:
             hand_in(station, url, min(told.size, station.replica.final_size))
         hand_over_outbox(station, url)
-        if not remote.status().in_office:
+        if not told_by(station, url).in_office:
             return None
     shown = look(station, url, fill_up=False)
     replica, history = station.replica, shown.signed
