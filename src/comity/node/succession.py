@@ -114,6 +114,10 @@ def approve(
     proposed = changes_of_host(shown.whole.state)
     if pending is not None:
         proposed = [each for each in proposed if each.epoch.digest == pending.epoch.digest]
+    else:
+        # Who names a host approves no claim of another kind along: new keys, a member removed.
+        asked = [(each, each.claim) for each in proposed]
+        proposed = [e for e, claim in asked if not claim or isinstance(claim.body, HostTakeover)]
     if host is not None:
         proposed = [each for each in proposed if each.epoch.host == host]
     if not proposed:
