@@ -163,6 +163,24 @@ def test_attack_5_a_head_without_its_entries_is_refused(
     assert kind_of(error) is HostFaultKind.WITHHELD
 
 
+def test_entries_without_end_are_not_read_to_the_end(
+    new: Newcomer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host_key = new.commons.places.host.keys.host
+    note = sign_head(TreeHead(new.anchor.origin, 10**9, bytes(32)), host_key).note()
+
+    asked: list[int] = []
+
+    def endless(batch: Batch) -> Batch:
+        asked.append(batch.start)
+        fat = (b"x" * 60_000,) * 20 if len(asked) > 1 else ()
+        return replace(batch, entries=fat, heads=(PublishedHead(note, ()),))
+
+    monkeypatch.setattr("comity.node.bootstrap.BYTES_MAX", 2**20)
+    error = refused(new, monkeypatch, endless)
+    assert isinstance(error, Malformed) and "ask another member" in str(error)
+
+
 def test_a_head_that_nobody_stands_for_is_waited_for(
     new: Newcomer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
