@@ -7,6 +7,7 @@ folder holds what it held before: no log, no journal, and nothing was signed but
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from comity.log.merkle import Tree, leaf_hash
 from comity.node.answers import Batch, PublishedHead
 from comity.node.applying import check_application, make_application, read_application
 from comity.node.beginning import join
-from comity.node.founding import own_identity
+from comity.node.founding import make_ready, own_identity
 from comity.node.keyfile import MemberKeys, make_keys
 from comity.node.leaving import FOLDER as LEDGER
 from comity.node.remote import Remote
@@ -243,6 +244,29 @@ def test_with_everything_checked_the_node_starts_where_the_others_are(
     with pytest.raises(Refused) as caught:
         new.join()
     assert caught.value.rule is Rule.SAID_BEFORE, "a node begins once"
+
+
+def test_half_a_copy_never_becomes_the_log(
+    told: tuple[Newcomer, Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another program reads it, SQLite leaves what was written last beside the file."""
+    new = copied(told[0], tmp_path)
+    readers: list[sqlite3.Connection] = []
+
+    def make_ready_while_read(folder: Path, *words: object, **named: object) -> object:
+        (path,) = folder.glob(".reading-*/log.sqlite")
+        readers.append(sqlite3.connect(path))
+        readers[0].execute("BEGIN")
+        readers[0].execute("SELECT count(*) FROM entry").fetchone()
+        return make_ready(folder, *words, **named)  # type: ignore[arg-type]  # passed on
+
+    with monkeypatch.context() as bent:
+        bent.setattr("comity.node.beginning.make_ready", make_ready_while_read)
+        with pytest.raises(Unavailable, match="another program"):
+            new.join()
+    readers[0].close()
+    assert not (new.folder / "log.sqlite").exists()
+    assert new.join().count == 5, "and again, once nobody reads there"
 
 
 def test_a_node_without_a_checked_log_does_not_start(new: Newcomer, tmp_path: Path) -> None:

@@ -94,6 +94,11 @@ def verified_log(
             yield replica
         finally:
             replica.close()
+        if replica.path.with_name(f"{LOG_FILE}-wal").exists():
+            raise Unavailable(
+                f"{beside} could not be put together: another program reads in {folder}, or its"
+                " disk is full; put that right, and try again"
+            )
         with DiskFaults(folder):
             # Die here: the folder has no log, so its node does not start; it is read again.
             os.replace(replica.path, folder / LOG_FILE)
