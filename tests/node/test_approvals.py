@@ -9,7 +9,7 @@ import pytest
 
 from comity.commons.state import Pending
 from comity.errors import ComityError, Refused, Rule
-from comity.node import governing
+from comity.node import governing, rotating, wishes
 from comity.node.succession import approve, approve_settled, approved, take_over
 from comity.statements.membership import EpochApprove
 from comity.statements.wire import read
@@ -111,3 +111,37 @@ def test_who_has_seen_an_epoch_in_force_approves_no_other_of_its_number(tmp_path
             approve(commons.desk(2).station, server.url)
         assert rule_of(refusal) in (Rule.HEAD_UNKNOWN, Rule.NO_SUCH_THING)
         assert approved(commons.desk(2).station) is None
+
+
+def test_who_approves_a_host_by_name_removes_nobody_along_with_it(tmp_path: Path) -> None:
+    """The attack: while a hand-over is due, a member claims that another's keys are stolen; the
+    document of both has the same host, and came last."""
+    with founded(tmp_path) as commons:
+        server = commons.candidate(1)
+        governing.offer_to_host(commons.desk(1).station, server.url)
+        commons.desk(1).station.deliver()
+        for desk in commons.world.desks:
+            desk.sync()
+        opened = governing.hand_over(commons.desk(0).station, "m1").statement
+        commons.desk(0).station.deliver()
+        for desk in commons.world.desks:
+            for each in commons.world.desks:
+                each.sync()
+            if desk.state.proposals[opened].decided is None:
+                wishes.cast_vote(desk.station, str(opened), "yes")
+                desk.station.deliver()
+        commons.desk(0).sync()
+        governing.hand_over(commons.desk(0).station, "m1")
+        rotating.revoke(commons.desk(3).station, "m2", "a lie")
+        for number in (0, 3):
+            commons.desk(number).station.deliver()
+        victim = commons.desk(0)
+        victim.sync()
+        assert [sorted(p.epoch.keys) for p in victim.state.changes.pending] == [
+            ["m0", "m1", "m2", "m3"],
+            ["m0", "m1", "m3"],
+        ]
+        governing.approve(victim.station, "m1", server.url)
+        promise = approved(victim.station)
+        assert promise is not None
+        assert promise.document == victim.state.changes.pending[0].epoch.digest

@@ -7,6 +7,7 @@ folder holds what it held before: no log, no journal, and nothing was signed but
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from comity.log.merkle import Tree, leaf_hash
 from comity.node.answers import Batch, PublishedHead
 from comity.node.applying import check_application, make_application, read_application
 from comity.node.beginning import join
-from comity.node.founding import own_identity
+from comity.node.founding import make_ready, own_identity
 from comity.node.keyfile import MemberKeys, make_keys
 from comity.node.leaving import FOLDER as LEDGER
 from comity.node.remote import Remote
@@ -163,6 +164,24 @@ def test_attack_5_a_head_without_its_entries_is_refused(
     assert kind_of(error) is HostFaultKind.WITHHELD
 
 
+def test_entries_without_end_are_not_read_to_the_end(
+    new: Newcomer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host_key = new.commons.places.host.keys.host
+    note = sign_head(TreeHead(new.anchor.origin, 10**9, bytes(32)), host_key).note()
+
+    asked: list[int] = []
+
+    def endless(batch: Batch) -> Batch:
+        asked.append(batch.start)
+        fat = (b"x" * 60_000,) * 20 if len(asked) > 1 else ()
+        return replace(batch, entries=fat, heads=(PublishedHead(note, ()),))
+
+    monkeypatch.setattr("comity.node.bootstrap.BYTES_MAX", 2**20)
+    error = refused(new, monkeypatch, endless)
+    assert isinstance(error, Malformed) and "ask another member" in str(error)
+
+
 def test_a_head_that_nobody_stands_for_is_waited_for(
     new: Newcomer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +244,29 @@ def test_with_everything_checked_the_node_starts_where_the_others_are(
     with pytest.raises(Refused) as caught:
         new.join()
     assert caught.value.rule is Rule.SAID_BEFORE, "a node begins once"
+
+
+def test_half_a_copy_never_becomes_the_log(
+    told: tuple[Newcomer, Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another program reads it, SQLite leaves what was written last beside the file."""
+    new = copied(told[0], tmp_path)
+    readers: list[sqlite3.Connection] = []
+
+    def make_ready_while_read(folder: Path, *words: object, **named: object) -> object:
+        (path,) = folder.glob(".reading-*/log.sqlite")
+        readers.append(sqlite3.connect(path))
+        readers[0].execute("BEGIN")
+        readers[0].execute("SELECT count(*) FROM entry").fetchone()
+        return make_ready(folder, *words, **named)  # type: ignore[arg-type]  # passed on
+
+    with monkeypatch.context() as bent:
+        bent.setattr("comity.node.beginning.make_ready", make_ready_while_read)
+        with pytest.raises(Unavailable, match="another program"):
+            new.join()
+    readers[0].close()
+    assert not (new.folder / "log.sqlite").exists()
+    assert new.join().count == 5, "and again, once nobody reads there"
 
 
 def test_a_node_without_a_checked_log_does_not_start(new: Newcomer, tmp_path: Path) -> None:

@@ -127,3 +127,13 @@ def test_a_node_with_its_memory_is_not_rebuilt(tmp_path: Path) -> None:
         (desk.place.folder / "log.sqlite").unlink()
         with pytest.raises(Misconfigured, match="memory"):
             rebuilt(commons, 2, anchor)
+
+
+def test_a_rebuild_that_was_killed_before_its_first_line_is_done_again(tmp_path: Path) -> None:
+    """An empty journal is no memory; a node that ran with it would cosign with what it forgot."""
+    with founded(tmp_path, 3) as commons:
+        desk, anchor = commons.desk(2), lost(commons, 2)
+        SqliteJournal(desk.place.folder).close()
+        rebuilt(commons, 2, anchor)
+        desk.open()
+        assert has_forgotten(desk.station)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from comity.errors import Forged, Misconfigured, Refused, Rule
-from comity.node import rotating, wishes
+from comity.node import governing, rotating, wishes
 from comity.node.founding import KEYS, key_set_of, possession_of
 from comity.node.keyfile import Unencrypted, load_keys, write_keys
 from comity.node.loop import Loop
@@ -20,6 +20,7 @@ from comity.statements.governing import Seen
 from comity.statements.membership import EpochApprove
 from comity.statements.wire import Draft, read, sign
 from comity.values import StatementId
+from tests.commons.changes import rotate_body
 from tests.e2e.steps import Desk
 from tests.node.test_succession import Commons, founded
 
@@ -136,6 +137,20 @@ def test_who_was_away_when_its_new_keys_came_into_force_reads_with_them(tmp_path
         commons.world.desks = others
 
 
+def test_new_keys_are_taken_into_use_by_a_node_that_was_rebuilt_meanwhile(tmp_path: Path) -> None:
+    with founded(tmp_path) as commons:
+        own, desk = with_files(commons, 3), commons.desk(3)
+        claim(commons, 3, own)
+        desk.close()
+        open_both(desk, own)
+        desk.station.journal.put("keys/both", b"")  # a new journal does not have it
+        approve(commons, 0, 1, 2)
+        assert rotating.has_other_keys(desk.station), "they lie beside those in use"
+        desk.close()
+        open_both(desk, own)
+        assert desk.station.keys is own.coming and not rotating.has_other_keys(desk.station)
+
+
 def test_a_node_whose_new_key_file_is_gone_says_so_and_does_not_start(tmp_path: Path) -> None:
     with founded(tmp_path) as commons:
         own, desk = with_files(commons, 3), commons.desk(3)
@@ -153,6 +168,21 @@ def test_who_hosts_hands_over_before_it_rotates(tmp_path: Path) -> None:
             claim(commons, 0, own)
         assert refused.value.rule is Rule.WRONG_PARTY
         assert make_coming_keys(commons.desk(0).place.folder, passphrase=PLAIN).coming is not None
+
+
+def test_new_keys_of_who_hosts_are_not_approved(tmp_path: Path) -> None:
+    """The attack: a host asks for new keys; the approval that puts them in force is never logged,
+    and its author is mute from there on."""
+    with founded(tmp_path) as commons:
+        host = commons.desk(0)
+        host.station.say(rotate_body(host.member))
+        heard(commons, host)
+        for number in (1, 2, 3):
+            station = commons.desk(number).station
+            (pending,) = station.replica.state.changes.pending
+            with pytest.raises(Refused) as refused:
+                governing.approve(station, pending.epoch.digest[:12])
+            assert refused.value.rule is Rule.WRONG_PARTY
 
 
 def test_log_attack_15_revoked_keys_sign_nothing_more(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from comity.node.founding import make_ready, public_keys_of
 from comity.node.http_client import HttpClient
 from comity.node.keyfile import MemberKeys
 from comity.node.leaving import Ledger
-from comity.node.remembering import FORGOTTEN, forget_cosigning
+from comity.node.remembering import forget_cosigning
 from comity.node.remote import Remote
 from comity.node.replica import Replica
 from comity.node.settings import NodeSettings, authorities
@@ -161,10 +161,11 @@ def _require_no_journal(folder: Path) -> None:
         return
     journal = SqliteJournal(folder)
     try:
-        begun = journal.get(FORGOTTEN) is not None and journal.last_said() is None
+        # Also that of a rebuild which was killed before it had written anything in it.
+        is_memory = journal.last_said() is not None or journal.last_cosigned() is not None
     finally:
         journal.close()
-    if not begun:
+    if is_memory:
         raise Misconfigured(
             f"{folder / 'node.sqlite'} is this node's memory: with it the node reads its log again"
             " by itself, run it. Only if it is damaged, move it aside and rebuild"

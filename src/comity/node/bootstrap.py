@@ -33,6 +33,11 @@ from comity.values import MemberId
 
 LOG_FILE: Final = "log.sqlite"
 ENTRIES_MAX: Final = 1_000_000
+"""Entries that are read, all held in memory until they are checked."""
+
+BYTES_MAX: Final = 2 * 2**30
+"""Bytes of them."""
+
 _BESIDE: Final = ".reading-"
 
 
@@ -89,6 +94,11 @@ def verified_log(
             yield replica
         finally:
             replica.close()
+        if replica.path.with_name(f"{LOG_FILE}-wal").exists():
+            raise Unavailable(
+                f"{beside} could not be put together: another program reads in {folder}, or its"
+                " disk is full; put that right, and try again"
+            )
         with DiskFaults(folder):
             # Die here: the folder has no log, so its node does not start; it is read again.
             os.replace(replica.path, folder / LOG_FILE)
@@ -101,7 +111,7 @@ def _read(replica: Replica, remote: Remote, anchor: Anchor) -> Sequence[Publishe
     """Take all that a source shows beyond the copy; the heads it shows."""
     start, first = replica.state.size, remote.entries(0)
     leaves = [] if start else list(first.entries)
-    heads = first.heads
+    heads, bytes_read = first.heads, sum(map(len, leaves))
     while True:
         newest = max(heads, key=_size, default=None)
         missing = (_size(newest) if newest else 0) - start - len(leaves)
@@ -109,14 +119,17 @@ def _read(replica: Replica, remote: Remote, anchor: Anchor) -> Sequence[Publishe
             break
         batch = remote.entries(start + len(leaves))
         leaves += batch.entries
-        heads = batch.heads
+        heads, bytes_read = batch.heads, bytes_read + sum(map(len, batch.entries))
         if not batch.entries:
             raise HostFault(
                 HostFaultKind.WITHHELD,
                 f"{remote.url} names {missing} entries more than it gives: ask another member",
             )
-        if len(leaves) > ENTRIES_MAX:
-            raise Malformed(f"{remote.url} shows more than {ENTRIES_MAX} entries")
+        if len(leaves) > ENTRIES_MAX or bytes_read > BYTES_MAX:
+            raise Malformed(
+                f"{remote.url} shows more than {ENTRIES_MAX} entries or {BYTES_MAX} bytes: it is no"
+                " log that this version can check; ask another member"
+            )
     if not start:
         _check_anchor(anchor, leaves[: _size(newest) if newest else 0], remote.url)
     if newest is not None and _size(newest) > start:

@@ -14,7 +14,7 @@ from typing import final
 from msgspec import Struct
 
 from comity.commons.epochs import approved as reaches_quorum
-from comity.commons.state import Pending, State
+from comity.commons.state import Epoch, Pending, State
 from comity.errors import Misconfigured, Refused, Rule, Unavailable
 from comity.log.merkle import leaf_hash
 from comity.node import succession
@@ -175,6 +175,8 @@ def approve(station: Station, what: str, url: str = "") -> Said:
     state = station.replica.state
     known = [p for p in state.changes.pending if len(what) >= 8 and p.epoch.digest.startswith(what)]
     pending = known[0] if len(known) == 1 else None
+    if pending is not None:
+        _require_signing(state, pending.epoch)
     if pending is not None and pending.epoch.host == state.host:
         succession.require_unpromised(station)
         body = EpochApprove(document=pending.epoch.digest, epoch=pending.epoch.number)
@@ -189,6 +191,20 @@ def approve(station: Station, what: str, url: str = "") -> Said:
         )
     said = succession.approve(station, at, pending, host if pending is None else None)
     return Said(said, f"{host} as host", state.size)
+
+
+def _require_signing(state: State, epoch: Epoch) -> None:
+    """Refuse new keys of whoever hosts, or shall: its host process signs with those in force.
+
+    It could not log the approval that puts them in force, nor anything its author says after it.
+    """
+    host, held = epoch.host, state.keys.get(epoch.host)
+    if held is not None and epoch.keys[host].keys.host != held.keys.host:
+        raise Refused(
+            Rule.WRONG_PARTY,
+            f"it gives {host} new keys while it hosts, and its host process signs with the old:"
+            " another member hosts first (`comity host handover`), then they are approved",
+        )
 
 
 def follow(station: Station, url: str) -> HostReport:

@@ -223,8 +223,9 @@ class Loop:
         """Another host's entries are ours now; what hung on the old one goes, or is sent again."""
         self._version, self._pending = 0, []
         self._cosigner = Cosigner(self._station)
-        self._in_step, self._away = True, False
-        self._station.may_speak = True
+        # With nothing new, only the address is another: what else is logged there is read first.
+        self._in_step = self._station.may_speak = bool(applied)
+        self._away = False
         resume(self._station)
         self._unsettled = list(applied)
         self._settle()

@@ -14,7 +14,7 @@ from comity.errors import ComityError, Refused, Unavailable
 from comity.node.addresses import known_urls
 from comity.node.histories import Applied
 from comity.node.station import Station, describe
-from comity.node.succession import approved, move, next_url, switch
+from comity.node.succession import approved, follow, move, next_url, switch
 
 PROBE_EVERY_S: Final = 2.0
 TELL_EVERY_S: Final = 5.0
@@ -59,7 +59,9 @@ class Moving:
         applied = self.look(url) if url is not None and url != before else None
         if applied is None and switch(station):
             applied = ()
-        self.waits = approved(station) is not None
+        waited, self.waits = self.waits, approved(station) is not None
+        if waited and not self.waits:
+            follow(station, "")  # it is over: what was approved is in force, or can never be
         self.is_near = next_url(station) is not None
         if applied is not None:
             self._left = before

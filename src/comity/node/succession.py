@@ -11,13 +11,14 @@ Source: architecture.md 1.5; log-and-provenance.md 7.4.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Final, final
 
 import msgspec
 from msgspec import Struct
 
 from comity.commons.attempts import Halted, closed_of, opened_of, started_of
-from comity.commons.state import Pending, State
+from comity.commons.state import Epoch, Pending, State
 from comity.errors import Forged, Refused, Rule, Unavailable
 from comity.log.heads import parse_signed_head
 from comity.node.addresses import FOLLOWED, address_of, followed_url
@@ -115,6 +116,10 @@ def approve(
     proposed = changes_of_host(shown.whole.state)
     if pending is not None:
         proposed = [each for each in proposed if each.epoch.digest == pending.epoch.digest]
+    else:
+        # Who names a host approves no claim of another kind along: new keys, a member removed.
+        asked = [(each, each.claim) for each in proposed]
+        proposed = [e for e, claim in asked if not claim or isinstance(claim.body, HostTakeover)]
     if host is not None:
         proposed = [each for each in proposed if each.epoch.host == host]
     if not proposed:
@@ -211,7 +216,7 @@ def _forked(station: Station, shown: Shown) -> bool:
 
 
 def follow(station: Station, url: str) -> None:
-    """Look for the next host there until it is in force."""
+    """Look for the next host there until it is in force; "": nowhere in particular."""
     station.journal.put(NEXT, url.encode())
 
 
@@ -300,10 +305,24 @@ def move(station: Station, url: str) -> tuple[Applied, ...] | None:
     host = history.state.host
     if not told.in_office:
         url = address_of(history.state, host) or url
-    station.journal.put(APPROVED, b"")
+    if promise is not None and _is_settled_by(promise, follows):
+        station.journal.put(APPROVED, b"")
+    follow(station, "")
     _follows(station, host, url)
-    station.use_host(url)
     return history.applied
+
+
+def _is_settled_by(promise: Approved, epochs: Sequence[Epoch]) -> bool:
+    """Whether a history leaves nothing of a promise to be kept.
+
+    It holds that document, or another change of host of that number, whose approvers approved no
+    second one. Any other history may be read, and is not cosigned beside the promised one.
+    """
+    return any(
+        epoch.number == promise.epoch
+        and (epoch.digest == promise.document or epoch.size == epoch.host_size)
+        for epoch in epochs
+    )
 
 
 def switch(station: Station) -> bool:
@@ -311,21 +330,23 @@ def switch(station: Station) -> bool:
 
     A host that was left shows the new one's log once it has been told; who had not approved takes
     it there as what it is, the same log continued, and must not speak to the old host any more.
-    A promise to approve stays what it was: `approved` says when it is kept.
+    A promise to approve stays what it was: `approved` says when it is kept. Until then this node
+    goes on looking where it gave it. The rest of the log lies at that host: read it first.
     """
     state = station.replica.state
     url = followed_url(state, station.journal, station.settings)
     if url == station.remote.url:
         return False
+    if approved(station) is None:
+        follow(station, "")
     _follows(station, state.host, url)
-    station.use_host(url)
     return True
 
 
 def _follows(station: Station, host: MemberId, url: str) -> None:
     station.journal.put(FOLLOWED, msgspec.json.encode((host, url)))
-    station.journal.put(NEXT, b"")
     LOG.warning("follows host=%s url=%s", host, url)
+    station.use_host(url)
 
 
 def hand_in_bulk(station: Station) -> None:
