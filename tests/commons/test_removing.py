@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from comity.commons.duties import AskReview, duties
 from comity.commons.opening import expected_open
 from comity.commons.state import Done, Void
 from comity.errors import Rule
@@ -49,7 +50,7 @@ from tests.commons.governed import (
     suspend,
     vote,
 )
-from tests.worlds import World, digest
+from tests.worlds import World, charter_of, digest
 
 NO_SUCH = StatementId(digest("no such notice"))
 
@@ -216,6 +217,21 @@ def test_a_host_stays_in_office_until_another_takes_over() -> None:
     world.done(b, take_over_body(world))
     approve(world, (b, c, d))
     assert world.state.host == b and a not in world.state.members
+
+
+def test_the_excluded_is_not_asked_for_a_review_that_would_be_void() -> None:
+    bounds = msgspec.structs.replace(charter_of(5).studies, reviewers=1, review_orgs=1)
+    world = governed(studies=bounds)
+    *_, d, e = world.members
+    study = world.register(world.members[0], survivors_min=3)
+    asks = [AskReview(world.study(study))]
+    size = world.state.size
+    assert [each for each in duties(world.state, e, size, world.now_s) if each in asks] == asks
+    vote(world, exclude(world, d, e), "yes")
+    size = world.state.size
+    asks = [AskReview(world.study(study))]
+    assert [each for each in duties(world.state, d, size, world.now_s) if each in asks] == asks
+    assert [each for each in duties(world.state, e, size, world.now_s) if each in asks] == []
 
 
 def test_no_notice_is_used_up_by_who_moves_and_takes_it_back_at_once() -> None:
