@@ -222,7 +222,7 @@ MEANINGS: Final[dict[Rule, tuple[str, str]]] = {
     ),
     Rule.VOTE_CLOSED: (
         "The vote is decided, or is not at the stage for this: ballots while it is open, an answer "
-        "while objections wait for one.",
+        "while objections wait for one, a withdrawal while nobody else says yes.",
         "Look at `comity status`; if it is decided, open a new proposal.",
     ),
     Rule.NO_REASON: (

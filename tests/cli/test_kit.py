@@ -13,10 +13,14 @@ from comity.cli.kit import documents
 from comity.commons.charter import charter_bytes
 from comity.commons.site import SitePolicy
 from comity.errors import ExitCode
+from comity.node.bootstrap import LOG_FILE
+from comity.node.replica import Replica
 from comity.node.settings import NodeSettings, write_node_settings
-from comity.values import MemberId
+from comity.values import EXIT_S_MIN, MemberId
 from tests.cli.commands import Terminal
-from tests.worlds import charter_of
+from tests.commons.governed import governed, move_charter, vote
+from tests.node.test_replica_epochs import note
+from tests.worlds import charter_of, keys_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTER = charter_of(4)
@@ -118,3 +122,28 @@ def test_the_command_writes_three_documents_from_a_folder(comity: Terminal, tmp_
     again = comity("kit", tmp_path / "kit", "--folder", folder)
     assert again.code == ExitCode.USAGE
     assert MemberId(SETTINGS.member) in (tmp_path / "kit" / "summary.md").read_text()
+
+
+def test_the_kit_of_a_running_commons_tells_the_charter_in_force(
+    comity: Terminal, tmp_path: Path
+) -> None:
+    world = governed(4)
+    bounds = msgspec.structs.replace(world.charter.studies, end_by_s_max=123_456)
+    proposal = move_charter(
+        world, world.members[0], msgspec.structs.replace(world.charter, studies=bounds)
+    )
+    vote(world, proposal, "yes")
+    world.pass_time(EXIT_S_MIN)
+    assert world.state.charter.studies == bounds
+    folder = tmp_path / "node"
+    folder.mkdir()
+    (folder / "charter.json").write_bytes(charter_bytes(world.charter))
+    member = world.members[1]
+    settings = msgspec.structs.replace(SETTINGS, member=member)
+    write_node_settings(folder / "node.toml", settings)
+    copy = Replica(folder / LOG_FILE, world.charter)
+    copy.take(note(world, len(world.log), keys_of(world.state.host)), world.log)
+    copy.close()
+    ran = comity("kit", tmp_path / "kit", "--folder", folder)
+    assert ran.code == ExitCode.DONE, ran.err
+    assert "123456" in (tmp_path / "kit" / "data-protection.md").read_text()

@@ -180,6 +180,38 @@ def test_two_amendments_that_contradict_each_other_together_do_not_both_pass() -
     assert enacted(base, mine, with_book(base, host), voters) is None
 
 
+def test_two_amendments_together_make_no_amendment_rule_that_no_vote_saw() -> None:
+    """Attack: one lets amendments follow a rule that only all can meet, the other, which changes no
+    amendment rule and so needs no vote by the new one, makes that rule easy."""
+    calm = RuleText(method="unanimity", window_s=WINDOW_S, effect_s=EXIT_S_MIN)
+    decisions = {**BOOK.decisions, "admit": "calm", "host": "amend"}
+    book = msgspec.structs.replace(BOOK, rules={**BOOK.rules, "calm": calm}, decisions=decisions)
+    world = governed(5, book)
+    a, b, *_ = world.members
+    base = world.state.charter
+    harder = with_book(
+        base, msgspec.structs.replace(book, decisions={**decisions, "amend": "calm"})
+    )
+    first = move_charter(world, a, harder)
+    second = move_charter(world, b, with_rule(base, "calm", method="majority"))
+    assert (held(world, first).new_rule, held(world, second).new_rule) == ("calm", "")
+    vote(world, first, "yes")
+    vote(world, second, "yes", world.members[:4])
+    world.pass_time(WINDOW_S)
+    world.pass_time(EXIT_S_MIN)
+    assert (held(world, first).ending, held(world, second).ending) == ("passed", "stale")
+    assert world.state.charter == harder
+
+
+def test_an_amendment_rule_as_it_was_voted_on_is_put_on_top_of_other_keys() -> None:
+    base, voters = governed().state.charter, groups_of(governed().state)
+    wanted, now = easier(base), longer(base)
+    assert enacted(base, wanted, now, voters) == easier(longer(base))
+    assert enacted(base, longer(base), easier(base), voters) == easier(longer(base))
+    both = with_rule(base, "amend", min_yes=2)
+    assert enacted(base, both, easier(base), voters) is None
+
+
 def test_what_was_voted_on_meanwhile_must_still_be_a_charter() -> None:
     world = governed()
     proposal = move_charter(

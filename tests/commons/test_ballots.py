@@ -184,6 +184,17 @@ def test_who_proposed_may_withdraw_and_nobody_else() -> None:
     assert world.say(world.members[0], reply) == Void(Rule.NO_SUCH_THING)
 
 
+def test_nobody_takes_back_what_another_member_has_said_yes_to() -> None:
+    """Attack: who is against a motion moves it first, and drops it when it is about to pass."""
+    world, proposal = commons("weighty")
+    back = ProposalWithdraw(proposal=proposal)
+    ballots(world, proposal, "yes", "yes")
+    assert world.say(world.members[0], back) == Void(Rule.VOTE_CLOSED)
+    ballots(world, proposal, "abstain", "no")
+    world.done(world.members[0], back)
+    assert held(world, proposal).ending == "withdrawn"
+
+
 def test_who_leaves_is_out_of_the_vote() -> None:
     world, proposal = commons("swift")
     ballots(world, proposal, "yes", "no", "no", "yes", "yes")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from comity.commons.duties import AskReview, duties
 from comity.commons.opening import expected_open
 from comity.commons.state import Done, Void
 from comity.errors import Rule
@@ -49,7 +50,7 @@ from tests.commons.governed import (
     suspend,
     vote,
 )
-from tests.worlds import World, digest
+from tests.worlds import World, charter_of, digest
 
 NO_SUCH = StatementId(digest("no such notice"))
 
@@ -218,13 +219,34 @@ def test_a_host_stays_in_office_until_another_takes_over() -> None:
     assert world.state.host == b and a not in world.state.members
 
 
-def test_an_exclusion_withdrawn_excludes_nobody_and_uses_up_the_notice() -> None:
+def test_the_excluded_is_not_asked_for_a_review_that_would_be_void() -> None:
+    bounds = msgspec.structs.replace(charter_of(5).studies, reviewers=1, review_orgs=1)
+    world = governed(studies=bounds)
+    *_, d, e = world.members
+    study = world.register(world.members[0], survivors_min=3)
+    asks = [AskReview(world.study(study))]
+    size = world.state.size
+    assert [each for each in duties(world.state, e, size, world.now_s) if each in asks] == asks
+    vote(world, exclude(world, d, e), "yes")
+    size = world.state.size
+    asks = [AskReview(world.study(study))]
+    assert [each for each in duties(world.state, d, size, world.now_s) if each in asks] == asks
+    assert [each for each in duties(world.state, e, size, world.now_s) if each in asks] == []
+
+
+def test_no_notice_is_used_up_by_who_moves_and_takes_it_back_at_once() -> None:
+    """Attack: the accused, or a friend, moves the exclusion first and withdraws it."""
     world, given = noticed()
-    a, *_, e = world.members
-    proposal = move(world, a, ExcludeMotion(member=e, notice=given))
+    a, _b, _c, d, e = world.members
+    motion = ExcludeMotion(member=e, notice=given)
+    for friend in (e, d):
+        proposal = move(world, friend, motion)
+        world.done(friend, ProposalWithdraw(proposal=proposal))
+        assert (held(world, proposal).ending, e in world.state.present) == ("withdrawn", True)
+    proposal = move(world, a, motion)
+    vote(world, proposal, "no", world.members[1:2])
     world.done(a, ProposalWithdraw(proposal=proposal))
-    assert (held(world, proposal).ending, e in world.state.present) == ("withdrawn", True)
-    assert moved(world, a, ExcludeMotion(member=e, notice=given)) == Void(Rule.F5_NO_NOTICE)
+    assert moved(world, a, motion) == Void(Rule.F5_NO_NOTICE)  # one vote for each notice
 
 
 def test_without_a_rule_for_it_nobody_is_excluded_or_suspended() -> None:

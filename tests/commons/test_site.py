@@ -113,6 +113,7 @@ NAMED = 'use = "DUO:0000006"\n'
         (f'[dataset.heart-a]\nuse = "DUO:0000007"\ndiseases = [{LONG}]', "diseases", 3),
         (f'[dataset.heart-a]\n{NAMED}until = "2027-02-29"', "until", 3),
         (f"[dataset.heart-a]\n{NAMED}until = 2027-02-28", "until", 3),
+        (f'[dataset.heart-a]\n{NAMED}until = "1970-01-01"', "until", 3),
         (f'[dataset.heart-a]\n{NAMED}modifiers = ["DUO:0000025"]', "say when use ends", 1),
         (
             '[dataset.heart-a]\nuse = "DUO:0000011"\nmodifiers = ["DUO:0000044"]',

@@ -21,17 +21,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comity.commons.charter import charter_bytes
 from comity.errors import Misconfigured, Refused, Unavailable
 from comity.node.children import Children
 from comity.node.http_client import HttpClient, Limits
+from comity.node.keyfile import make_keys
 from comity.node.leaving import FOLDER, Ledger, left_since, since_of
 from comity.node.remote import Remote
+from comity.node.rotating import OwnKeys
+from comity.node.running import Running
+from comity.node.settings import NodeSettings, write_node_settings
+from comity.node.station import Station, system_clock
 from comity.node.stopping import FILE, Halted, begin_stop, end_stop, stop_of
 from comity.values import MemberId, sha256
 from tests.e2e.prepared import Make
 from tests.e2e.taps import messages, tapped
 from tests.node.test_mirror import mirrored
 from tests.web import Quiet, serving
+from tests.worlds import charter_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "comity"
 NOW_S = 1_795_000_000
@@ -238,6 +245,32 @@ def test_study_processes_end_with_a_stop_and_none_begins() -> None:
             if each.poll() is None:
                 each.kill()
             each.wait(20)
+
+
+def test_a_stop_is_seen_that_comes_while_the_folder_is_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    charter = charter_of(3)
+    (tmp_path / "charter.json").write_bytes(charter_bytes(charter))
+    member = charter.founders[1].id
+    settings = NodeSettings(member=member, host_url="https://host.example:8440")
+    write_node_settings(tmp_path / "node.toml", settings)
+    shown: list[Station] = []
+
+    def own_keys() -> OwnKeys:
+        begin_stop(tmp_path, now_s=system_clock(), for_s=60)
+        return OwnKeys(make_keys(), None)
+
+    running = Running(tmp_path, own_keys, ready=shown.append)
+    thread = threading.Thread(target=running.run)
+    with caplog.at_level("WARNING"):
+        thread.start()
+        while thread.is_alive() and not shown and "stopped why" not in caplog.text:
+            time.sleep(0.01)
+    running.end()
+    thread.join(30)
+    assert not thread.is_alive() and not shown
+    assert "stopped why" in caplog.text
 
 
 def test_the_mirror_s_answers_are_in_the_ledger_to_the_byte(commons: Make, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from comity.commons.attempts import Masking
+from comity.commons.attempts import Confirming, Masking
 from comity.errors import Misconfigured, StudyFault
 from comity.learning.seeds import rounding_seed, training_seed
 from comity.node.practice import (
@@ -92,3 +92,19 @@ def test_a_study_that_fails_is_asked_once_in_an_attempt(commons: Make, tmp_path:
             node.step()
         assert not running.sandbox.busy
         assert node.stopped is None
+
+
+def test_limits_that_the_owner_lowers_hold_from_the_next_training_on(
+    commons: Make, tmp_path: Path
+) -> None:
+    with commons(4).world(tmp_path) as world:
+        node = world.desk("m1")
+        practice = node.loop._rounds._practice
+        before = practice.prepare(world.study)
+        policy = node.station.folder / "site.toml"
+        policy.write_text("memory_mb_max = 3000\n" + policy.read_text())
+        world.run(lambda: isinstance(world.study.current, Confirming))
+        (running,) = practice._running.values()
+        assert running.sandbox.pid != before.sandbox.pid and not before.sandbox.alive
+        limits = Path(f"/proc/{running.sandbox.pid}/limits").read_text()
+        assert f"Max address space         {3000 * 2**20} " in limits

@@ -88,7 +88,7 @@ def proposal_withdraw(
     passphrase_file: PassphraseFile = None,
     unencrypted: NoPassphrase = False,
 ) -> None:
-    """Take back a proposal of yours that is not decided yet.
+    """Take back a proposal of yours, while no other member says yes to it.
 
     \b
     Example:

@@ -18,12 +18,16 @@ import msgspec
 import typer
 from msgspec import Struct
 
+from comity.cli.asking import expect, read_node
 from comity.cli.chartering import Language, known_language
 from comity.cli.plain import sentences
 from comity.cli.terminal import AsJson, Folder, Screen
 from comity.commons.charter import Charter
 from comity.commons.site import SitePolicy
 from comity.errors import Misconfigured, Unavailable
+from comity.node.bootstrap import LOG_FILE
+from comity.node.deciding import CharterText
+from comity.node.deciding_wire import AskCharter
 from comity.node.founding import CHARTER, read_charter
 from comity.node.settings import NodeSettings, read_node_settings
 from comity.node.site_file import SiteFile
@@ -57,7 +61,7 @@ def kit(
     Example:
       comity kit for-our-officers --folder node-a
     """
-    charter = read_charter(folder / CHARTER)
+    charter = charter_now(folder)
     settings = read_node_settings(folder / "node.toml")
     site = SiteFile(folder).now()
     written = documents(charter, settings, site, known_language(language))
@@ -71,6 +75,14 @@ def kit(
         raise Unavailable(f"cannot write {out} ({error.strerror}); check the disk") from error
     lines = [f"written: {out / name}" for name in written]
     Screen(as_json).result(KitWritten(str(out.resolve()), tuple(written)), *lines)
+
+
+def charter_now(folder: Path) -> Charter:
+    """The charter in force by this node's copy of the log; before it has one, the signed one."""
+    if not (folder / LOG_FILE).exists():
+        return read_charter(folder / CHARTER)
+    found = expect(CharterText, read_node(folder, AskCharter()))
+    return msgspec.json.decode(found.text, type=Charter)
 
 
 def documents(

@@ -101,9 +101,14 @@ def enacted(
         merged = {path: value for path, value in theirs.items() if path not in changed}
         merged |= {path: mine[path] for path in changed if path in mine}
         try:
-            wanted = with_terms(now, msgspec.convert(_tree(merged), Terms))
+            together = with_terms(now, msgspec.convert(_tree(merged), Terms))
         except (msgspec.ValidationError, TypeError):
             return None
+        # Another amendment rule than now must be the one that this vote judged against that of now.
+        judged = not changes_amending(base, now) and not changes_amending(wanted, together)
+        if changes_amending(now, together) and not judged:
+            return None
+        wanted = together
     return wanted if _fault(wanted, voters) is None else None
 
 

@@ -42,7 +42,7 @@ def beside_studies(state: State, me: MemberId, final_size: int) -> Iterator[Duty
         voting = proposal.decided is None and proposal.stage == "voting"
         if voting and me in proposal.electorate - proposal.votes.keys():
             yield AskVote(proposal)
-    if state.charter.studies.reviewers and me not in state.changes.leaving:
+    if state.charter.studies.reviewers and me not in state.changes.going:
         for study in state.studies.values():
             asked = not study.finished and may_review(state, study, me)
             if asked and not is_reviewed(state, study):

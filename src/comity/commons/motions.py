@@ -107,11 +107,15 @@ def new_rule(before: Charter, becomes: Charter | None) -> str:
 
 def opened(state: State, proposal: Proposal) -> State:
     """The state once this was put to the vote: a notice it rests on serves nothing else."""
-    motion = proposal.motion
-    notice = motion.notice if isinstance(motion, ExcludeMotion | SuspendMotion) else None
-    if notice is None:
-        return state
-    return with_notice(state, replace(state.notices[notice], used=True))
+    return _with_notice_used(state, proposal.motion, used=True)
+
+
+def unopened(state: State, proposal: Proposal) -> State:
+    """The state once this was taken back before anybody else voted: its notice may serve again.
+
+    Else the accused, or a friend, could use up each notice in the moment it is old enough.
+    """
+    return _with_notice_used(state, proposal.motion, used=False)
 
 
 def effect(state: State, proposal: Proposal, index: int) -> State | None:
@@ -135,6 +139,12 @@ def effect(state: State, proposal: Proposal, index: int) -> State | None:
             return replace(state, suspended={**state.suspended, motion.member: suspension})
         case _:
             return state
+
+
+def _with_notice_used(state: State, motion: Motion, *, used: bool) -> State:
+    named = motion.notice if isinstance(motion, ExcludeMotion | SuspendMotion) else None
+    notice = None if named is None else state.notices.get(named)
+    return state if notice is None else with_notice(state, replace(notice, used=used))
 
 
 def _on_newest_result(state: State, motion: ReleaseMotion) -> bool:

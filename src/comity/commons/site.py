@@ -181,7 +181,7 @@ def _dataset_fault(policy: DatasetPolicy) -> str | None:
         return "diseases: listed exactly when use is DUO:0000007 (DS)"
     if {"POA", "NPOA"} <= named:
         return "modifiers: DUO:0000044 (NPOA) forbids all that DUO:0000011 (POA) allows; drop one"
-    if policy.until and _day_s(policy.until) is None:
+    if policy.until and not _day_s(policy.until):  # the first day of all would be "no end"
         return f'until: a day as "2027-12-31", not {policy.until!r}'
     if TIME_LIMIT in policy.modifiers and not policy.until:
         return f'until: say when use ends, as "2027-12-31"; {TIME_LIMIT} (TS) says that it does'

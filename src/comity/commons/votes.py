@@ -144,7 +144,12 @@ def cast(state: State, entry: Entry, body: VoteCast) -> State | Rule:
 
 
 def withdraw(state: State, entry: Entry, body: ProposalWithdraw) -> State | Rule:
-    """proposal.withdraw: who proposed it takes it back, and nothing is decided."""
+    """proposal.withdraw: who proposed it takes it back, and nothing is decided.
+
+    Not over the head of another member that wants it: else one member could move what it is
+    against before all others, collect their ballots, and drop it whenever they are about to win.
+    With objections it may, since another text is the answer to some.
+    """
     proposal = state.proposals.get(body.proposal)
     if proposal is None:
         return Rule.NO_SUCH_THING
@@ -152,6 +157,11 @@ def withdraw(state: State, entry: Entry, body: ProposalWithdraw) -> State | Rule
         return Rule.WRONG_PARTY
     if proposal.decided is not None or proposal.stage == "waiting":
         return Rule.VOTE_CLOSED
+    others = {who: choice for who, choice in proposal.votes.items() if who != proposal.author}
+    if proposal.stage == "voting" and "yes" in others.values():
+        return Rule.VOTE_CLOSED
+    if not others and proposal.answer is None:
+        state = motions.unopened(state, proposal)
     return _decide(state, replace(proposal, ending="withdrawn"), entry.index)
 
 

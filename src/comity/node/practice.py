@@ -93,12 +93,13 @@ def local_dataset(station: Station, dataset: str) -> LocalDataset:
 class Running:
     """One study's process here, what it declares, and the attempt it is training for.
 
-    reads: the data version it has read, which it keeps in memory.
+    reads: the data version it has read, which it keeps in memory. limits: that hold around it.
     """
 
     sandbox: StudyProcess
     card: StudyCard
     reads: tuple[DatasetId, Digest]
+    limits: Limits
     asked: StatementId | None = None
     trained: Trained | None = None
 
@@ -174,7 +175,8 @@ class Practice:
         if running is not None:
             running.sandbox.close()
         try:
-            running = Running(*self._start(study, *reads), reads)
+            limits = site_limits(self._station)
+            running = Running(*self._start(study, *reads, limits), reads, limits)
         except (StudyFault, DataFault) as error:
             note_failure(self._station, study, error)
             raise
@@ -220,9 +222,12 @@ class Practice:
         study = self._station.replica.state.studies[opened.study]
         running = self.prepare(study)
         if running.asked != opened.id:
-            if running.sandbox.busy or 2 * running.sandbox.cpu_s > self._station.site.cpu_s_max:
+            limits = site_limits(self._station)
+            spent = 2 * running.sandbox.cpu_s > self._station.site.cpu_s_max
+            if running.sandbox.busy or spent or running.limits != limits:
                 # Still at work on an attempt that is over; or little is left of its time, for the
-                # site's limit is of a round, and the system's of the life of a process.
+                # site's limit is of a round, and the system's of the life of a process; or the
+                # owner has set other limits since it was started.
                 running.sandbox.close()
                 running = self.prepare(study)
             self._lay_out(study, running)
@@ -276,7 +281,7 @@ class Practice:
         return out, root
 
     def _start(
-        self, study: Study, dataset: DatasetId, version: Digest
+        self, study: Study, dataset: DatasetId, version: Digest, limits: Limits
     ) -> tuple[StudyProcess, StudyCard]:
         station, plan = self._station, study.register.plan
         studies = station.folder / "studies"
@@ -290,7 +295,7 @@ class Practice:
             Path(local.path),
             station.folder / "sandbox" / study.id,
             policy=station.site.sandbox,
-            limits=site_limits(station),
+            limits=limits,
         )
         if not sandbox.isolation.complete:
             station.faults["sandbox"] = "; ".join(sandbox.isolation.missing)

@@ -75,6 +75,10 @@ class Running:
             control = ControlServer(station, loop.ask, on_stop=lambda: end_at_once(station, loop))
             control.start()
             try:
+                # Whoever stops the site now reaches this node; who did while the folder was being
+                # opened found nobody to tell, and left the file.
+                if stop_of(self._folder, system_clock()) is not None:
+                    return
                 self._ready(station)
                 loop.run()
             finally:

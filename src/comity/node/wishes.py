@@ -303,7 +303,7 @@ def withdraw_proposal(station: Station, proposal: str) -> Said:
     """Take back a proposal of this member.
 
     Raises:
-        Refused: NO_SUCH_THING, WRONG_PARTY, VOTE_CLOSED.
+        Refused: NO_SUCH_THING, WRONG_PARTY; VOTE_CLOSED, also when another member says yes to it.
     """
     found = find_proposal(station.replica.state, proposal)
     return say_once(station, ProposalWithdraw(proposal=found.id), found.id[:12])

@@ -227,7 +227,7 @@ class VoteCast(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 
 @final
 class ProposalWithdraw(Struct, frozen=True, forbid_unknown_fields=True):
-    """I do not want this any more; said by who proposed it, while it is open."""
+    """I do not want this any more; said by who proposed it, while nobody else says yes to it."""
 
     tag: ClassVar[str] = "proposal.withdraw"
     proposal: StatementIdField

@@ -1,6 +1,7 @@
 """F6: an applicant is refused for a criterion in force when it applied, or not at all.
 
-Attacks: a no without a ground, a ground that is no criterion, a criterion made for one applicant.
+Attacks: a no without a ground, a ground that is no criterion, a criterion made for one applicant,
+a motion that is taken back when it is about to pass.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ import pytest
 from comity.commons.amending import amendment
 from comity.commons.state import Done, Void
 from comity.errors import Malformed, Rule
-from comity.statements.governing import AdmitMotion, Criterion, VoteCast, proposal_of
+from comity.statements.governing import (
+    AdmitMotion,
+    Criterion,
+    ProposalWithdraw,
+    VoteCast,
+    proposal_of,
+)
 from comity.statements.keysets import key_set_digest
 from comity.values import EXIT_S_MIN, MemberId, StatementId
 from tests.commons.changes import apply_body
@@ -45,6 +52,17 @@ def test_a_no_without_a_criterion_does_not_count(choice: str) -> None:
     assert held(world, proposal).votes == {world.members[4]: "yes"}
     cited = msgspec.structs.replace(bare, criterion="contact")
     assert world.say(world.members[0], cited) == Done()
+
+
+def test_who_moves_an_admission_first_does_not_stop_it_without_a_criterion() -> None:
+    world = governed()
+    applied(world)
+    proposal = admission(world)
+    vote(world, proposal, "yes", world.members[1:])
+    back = ProposalWithdraw(proposal=proposal)
+    assert world.say(world.members[0], back) == Void(Rule.VOTE_CLOSED)
+    world.pass_time(3_600)
+    assert held(world, proposal).ending == "passed"
 
 
 def test_place_and_language_are_no_criteria_and_cannot_even_be_said() -> None:
