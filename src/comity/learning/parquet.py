@@ -46,7 +46,7 @@ def parquet_as_text(raw: bytes, wanted: Collection[str], missing_texts: Sequence
         for at in places:
             _check_kind(pa, names[at], file.schema_arrow.field(at).type)
         text = io.StringIO(newline="")
-        sheet = csv.writer(text, lineterminator="\n")
+        sheet = csv.writer(text)  # its line end is CR LF, so that it quotes either in a cell
         sheet.writerow(names)
         for cells in _rows(file, names, places, empty):
             sheet.writerow(cells)
