@@ -76,3 +76,6 @@ def test_rows_are_counted_by_the_node_as_the_studies_read_them(tmp_path: Path) -
             rows_of(table)
     with pytest.raises(Misconfigured):
         rows_of(tmp_path / "none.csv")
+    table.write_bytes(b"PAR1\n\n1\n2\n3\nPAR1")  # reads as text of many lines
+    with pytest.raises(Misconfigured, match="is Parquet"):
+        rows_of(table)

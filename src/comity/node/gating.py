@@ -16,6 +16,7 @@ from comity.commons.gate_steps import Case, LocalFacts, Yes
 from comity.commons.site import SitePolicy
 from comity.commons.state import Consent, Study
 from comity.errors import Misconfigured, Refused
+from comity.learning.parquet import MAGIC as PARQUET
 from comity.node.isolation import Limits
 from comity.node.station import Station
 from comity.values import WALLS, DatasetId, Digest, Wall
@@ -97,9 +98,17 @@ def rows_of(path: Path) -> int:
     """Rows of a table below its header line, empty lines left out.
 
     Raises:
-        Misconfigured: it cannot be read as comma-separated text.
+        Misconfigured: it cannot be read as comma-separated text. Parquet is not: its reader runs
+            behind the walls of a study only, and nothing of a study runs before the gate.
     """
     try:
+        with path.open("rb") as raw:
+            if raw.read(len(PARQUET)) == PARQUET:
+                raise Misconfigured(
+                    f"{path} is Parquet, whose rows are not counted before a study runs, as"
+                    " records_min in site.toml asks: export it as CSV and declare that, or let"
+                    " the owner take records_min out"
+                )
         with path.open(encoding="utf-8-sig", newline="") as file:
             return max(0, sum(1 for row in csv.reader(file, strict=True) if row) - 1)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
