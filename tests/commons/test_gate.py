@@ -6,8 +6,10 @@ hides it; the order is tried by breaking everything and mending it step by step.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -194,6 +196,9 @@ def test_the_steps_stand_in_the_order_of_the_design_and_each_is_tried() -> None:
         *("participants", "budget", "sizes", "records", "rate", "hours", "sandbox", "people"),
     ]
     assert {step for step, _, _ in FAILURES.values()} == set(names) - {"rate"}
+    page = (Path(__file__).parents[2] / "docs/site-policy.md").read_text(encoding="utf-8")
+    gate = page.split("\n## The gate\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", gate, re.MULTILINE) == names
 
 
 def test_the_first_reason_in_the_fixed_order_is_told() -> None:

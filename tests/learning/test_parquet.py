@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from contextlib import suppress
 from datetime import date
@@ -47,6 +48,12 @@ def read(raw: bytes, contract: Contract = CONTRACT) -> Reading | Unread:
     return inspect_table(
         contract.columns, text, missing=contract.missing, missing_texts=contract.missing_texts
     )
+
+
+def test_a_line_end_within_a_cell_ends_no_row() -> None:
+    raw = written(age=["1\r2", "3\n4", "5\r\n6"])
+    rows = list(csv.reader(io.StringIO(parquet_as_text(raw, {"age"}, ()).decode(), newline="")))
+    assert rows == [["age"], ["1\r2"], ["3\n4"], ["5\r\n6"]]
 
 
 def test_a_twin_is_the_same_table_in_both_forms() -> None:

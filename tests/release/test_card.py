@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import msgspec
 
@@ -21,6 +22,16 @@ def test_the_card_names_members_rounds_digests_and_reports() -> None:
     assert "- `reports/development.json`" in card
     assert "Rounds accepted: 1 of 3." in card
     assert card.startswith('---\ntitle: "study"\nlicense: "CC0-1.0"\n')
+
+
+def test_an_evaluation_says_that_it_is_none_but_the_metrics_of_a_given_model() -> None:
+    made = released(4)
+    plan = msgspec.structs.replace(made.study.register.plan, evaluates=digest("given"))
+    register = msgspec.structs.replace(made.study.register, plan=plan)
+    study = replace(made.study, register=register)
+    card = model_card(made.world.state, study, made.result).decode()
+    assert "Nothing was trained" in card and digest("given") in card
+    assert "Nothing was trained" not in made.files()["content/model/README.md"].decode()
 
 
 def test_it_claims_no_licence_no_purpose_and_no_report_that_is_not_given() -> None:

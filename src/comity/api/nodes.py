@@ -6,6 +6,7 @@ must run there (`comity node run`): nothing here unlocks keys.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,4 +206,4 @@ def named_model(model: Path | str | None) -> str | None:
     """A model as a node that runs elsewhere is told it: an absolute path, where it is one."""
     if model is None:
         return None
-    return str(Path(model).absolute()) if Path(model).exists() else str(model)
+    return str(Path(model).absolute()) if os.path.exists(model) else str(model)

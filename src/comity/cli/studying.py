@@ -234,7 +234,7 @@ def study_failures(
     passphrase_file: PassphraseFile = None,
     unencrypted: NoPassphrase = False,
 ) -> None:
-    """Show how a study failed at this site: codes, which tell nobody anything, and its own words.
+    """Show how a study failed at this site: codes, and its own words.
 
     The words may hold values of your data. They stay here; whoever hands them on decides that.
 

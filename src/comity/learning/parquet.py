@@ -5,7 +5,7 @@ cell (null) becomes one of the study's own texts for missing cells; rows count a
 the header being row 1. Only wanted columns are read; of others, only the names.
 
 Needs pyarrow (`pip install comity[parquet]`), which is loaded at the first Parquet file. At a site
-it runs in the study's process, behind its walls; a node by itself asks for the number of rows only.
+it runs in the study's process, behind its walls.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from comity.errors import Malformed, Misconfigured
 from comity.learning.tables import Column
@@ -46,26 +46,13 @@ def parquet_as_text(raw: bytes, wanted: Collection[str], missing_texts: Sequence
         for at in places:
             _check_kind(pa, names[at], file.schema_arrow.field(at).type)
         text = io.StringIO(newline="")
-        sheet = csv.writer(text, lineterminator="\n")
+        sheet = csv.writer(text)  # its line end is CR LF, so that it quotes either in a cell
         sheet.writerow(names)
         for cells in _rows(file, names, places, empty):
             sheet.writerow(cells)
         return text.getvalue().encode()
     except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, OverflowError):
         # No words of the reader: they may hold what it read.
-        raise Malformed("a Parquet file that can be read: this one is damaged") from None
-
-
-def rows_of_parquet(file: BinaryIO) -> int:
-    """The rows of a Parquet file, as its footer says; no column is read.
-
-    Raises:
-        Malformed: it cannot be read. Misconfigured: pyarrow is not installed.
-    """
-    pa, pq = _arrow()
-    try:
-        return int(pq.ParquetFile(file, pre_buffer=False).metadata.num_rows)
-    except (pa.ArrowException, OSError, ValueError, OverflowError):
         raise Malformed("a Parquet file that can be read: this one is damaged") from None
 
 

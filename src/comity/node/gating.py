@@ -15,8 +15,8 @@ from comity.commons.gate import first_refusal
 from comity.commons.gate_steps import Case, LocalFacts, Yes
 from comity.commons.site import SitePolicy
 from comity.commons.state import Consent, Study
-from comity.errors import Malformed, Misconfigured, Refused
-from comity.learning.parquet import MAGIC, rows_of_parquet
+from comity.errors import Misconfigured, Refused
+from comity.learning.parquet import MAGIC as PARQUET
 from comity.node.isolation import Limits
 from comity.node.station import Station
 from comity.values import WALLS, DatasetId, Digest, Wall
@@ -95,18 +95,23 @@ def supposed_case(station: Station, study: Study, consent: Consent | None, yes: 
 
 
 def rows_of(path: Path) -> int:
-    """Rows of a table below its header line, empty lines left out; or of a Parquet file.
+    """Rows of a table below its header line, empty lines left out.
 
     Raises:
-        Misconfigured: it cannot be read as comma-separated text or Parquet.
+        Misconfigured: it cannot be read as comma-separated text. Parquet is not: its reader runs
+            behind the walls of a study only, and nothing of a study runs before the gate.
     """
     try:
-        with path.open("rb") as packed:
-            if packed.read(len(MAGIC)) == MAGIC:
-                return rows_of_parquet(packed)
+        with path.open("rb") as raw:
+            if raw.read(len(PARQUET)) == PARQUET:
+                raise Misconfigured(
+                    f"{path} is Parquet, whose rows are not counted before a study runs, as"
+                    " records_min in site.toml asks: export it as CSV and declare that, or let"
+                    " the owner take records_min out"
+                )
         with path.open(encoding="utf-8-sig", newline="") as file:
             return max(0, sum(1 for row in csv.reader(file, strict=True) if row) - 1)
-    except (OSError, UnicodeDecodeError, csv.Error, Malformed) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise Misconfigured(
             f"the rows of {path} cannot be counted ({type(error).__name__}), as records_min in"
             " site.toml asks: mend the file, or let the owner take records_min out"

@@ -6,6 +6,7 @@ result again by itself, and asks nobody for a model it would have to believe.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,14 +99,13 @@ def given_model(station: Station, named: str) -> Path:
     """The model that an evaluation is given.
 
     Args:
-        named: a file, the folder of a release, a study (its newest model), or the digest of a
-            model that members accepted.
+        named: the absolute path of a file or of the folder of a release, a study (its newest
+            model), or the digest of a model that members accepted.
     Raises:
         Refused(NO_SUCH_THING). Unavailable: nobody serves it now.
     """
-    path = Path(named)
-    if path.exists():
-        return path
+    if os.path.isabs(named):  # what else lies where this node was started means nothing
+        return Path(named)
     for study in station.replica.state.studies.values():
         for place, result in enumerate(study.results, start=1):
             if result.model == named:

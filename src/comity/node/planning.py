@@ -199,6 +199,8 @@ def copy_given(card: StudyCard, given: Path, out: Path) -> Digest:
     layout = Layout(card.given)
     header = header_bytes(layout)
     file = given / RELEASED_MODEL if given.is_dir() else given
+    if file.exists() and not file.is_file():  # a pipe would hold up the node for ever
+        raise Misconfigured(f"cannot read the model {given}: it is no regular file")
     try:
         with file.open("rb") as source:
             size = os.fstat(source.fileno()).st_size

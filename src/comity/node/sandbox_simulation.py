@@ -133,6 +133,8 @@ class SimulationRun:
         metrics: dict[MemberId, dict[str, float]] = {}
         tuned: dict[MemberId, dict[str, float]] = {}
         for member, table in self._members.items() if evaluate else ():
+            if self._loaded.study.kind == "evaluate" and member in self._failed:
+                continue  # evaluating was its update
             kept = self._kept.of(member)
             metrics[member] = measured(self._loaded, self.model, kept, table)
             if self._loaded.study.fine_tuning:

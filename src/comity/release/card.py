@@ -38,7 +38,7 @@ The commons "{commons}" (`{origin}`), in round {round_no} of the study `{study}`
 ## How
 
 Rounds accepted: {rounds} of {rounds_max}. Each is one sum over the members' updates, added without
-anybody reading one. Next model from the sum: `{rule}`. Weights: {weights}.
+anybody reading one. Next model from the sum: `{rule}`. Weights: {weights}.{evaluates}
 
 | what | SHA-256 |
 | --- | --- |
@@ -64,6 +64,12 @@ Data sets, by their declared versions. The data stayed with their owners.
 
 {licence}
 """
+
+_EVALUATES = """
+
+**This is an evaluation.** Nothing was trained: the file holds, for each metric, the mean of its
+values and the share of weights at which it is defined, of the given model `{given}`,
+which is no part of this release."""
 
 _PROTECTION = """\
 > *What this round protects.* Nobody, including the host and up to **{colluders}** members acting
@@ -161,6 +167,7 @@ def model_card(
         rounds_max=plan.rounds_max,
         rule=plan.rule.name,
         weights=plan.weights,
+        evaluates=_EVALUATES.format(given=plan.evaluates) if plan.evaluates else "",
         code=plan.code,
         layout=plan.layout,
         first=plan.model,
