@@ -126,7 +126,7 @@ def test_an_address_that_lies_is_probed_less_and_less(tmp_path: Path) -> None:
         asked = serve_lies(desk, leaves[1:], ())
         status = desk.station.remote.status
 
-        def in_office() -> object:
+        def in_office(tries: int | None = None) -> object:
             return status()
 
         setattr(desk.station.remote_to(URL), "status", in_office)  # noqa: B010 - it says so
