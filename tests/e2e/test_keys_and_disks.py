@@ -136,6 +136,7 @@ def test_a_node_killed_while_it_takes_its_new_keys_into_use(tmp_path: Path) -> N
         assert again["document"] == document, "run again, it goes on with the same keys"
         new = statement_key(victim.folder / "keys.next.pem")
         assert victim.node is not None
+        members.doomed.add(victim.member)
         victim.node.kill()
         approve(members.all[:3], document)
         members.until(lambda: all(m.hosts().epoch == 1 for m in members.all[:3]), "in force")
@@ -147,6 +148,7 @@ def test_a_node_killed_while_it_takes_its_new_keys_into_use(tmp_path: Path) -> N
             assert new in held, "the keys that the log needs are on disk"
             if not files[1].exists():
                 break
+        members.doomed.clear()
         victim.start_node()
         members.until(lambda: not (victim.folder / "keys.next.pem").exists(), "adopted")
         members.until(lambda: victim.hosts().epoch == 1, "it runs")
@@ -298,9 +300,12 @@ def moving_away(tmp_path: Path) -> Iterator[tuple[Institutions, Institution]]:
         old, new, _, victim = members.all
         new.ask(OfferToHost(new.url), Said)
         members.until(lambda: all(new.member in m.hosts().offers for m in members.all), "offer")
+        size = max(m.hosts().size for m in members.all)  # what is final is on every disk
+        members.until(lambda: all(m.hosts().final_size >= size for m in members.all), "final")
         assert old.host is not None and victim.node is not None
         old.host.kill()
         victim.ask(DeclareDataset("rows-unsent", str(victim.place.table)), Said)
+        members.doomed.add(victim.member)
         victim.node.kill()
         new.take_over()
         members.until(lambda: bool(new.hosts().approved), "the candidate's own approval")
